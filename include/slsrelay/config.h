@@ -1,0 +1,179 @@
+/* Settings: one plain struct per area, filled once, `const` to everybody else afterwards.
+ *
+ * Durations are milliseconds (_ms), sizes bytes (_bytes). Strings are owned by the config and live
+ * until slsr_config_free; NULL means "not set". Every key, its unit, range and default stands in
+ * one table (src/config/options.c); the file format is docs/man/sls-relay.json.5 and README. */
+#ifndef SLSRELAY_CONFIG_H
+#define SLSRELAY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slsrelay/err.h"
+
+enum slsr_signature { SLSR_SIGN_AUTO, SLSR_SIGN_V1, SLSR_SIGN_V4 };
+enum slsr_position { SLSR_POS_BEGIN, SLSR_POS_END, SLSR_POS_TIME, SLSR_POS_STOP };
+enum slsr_format_protocol { SLSR_RFC5424, SLSR_RFC3164, SLSR_SEED };
+enum slsr_body {
+    SLSR_BODY_KV,
+    SLSR_BODY_JSON,
+    SLSR_BODY_CEF,
+    SLSR_BODY_LEEF,
+    SLSR_BODY_RAW,
+    SLSR_BODY_TEMPLATE
+};
+enum slsr_oversize { SLSR_OVER_TRUNCATE, SLSR_OVER_SPLIT, SLSR_OVER_DEAD };
+enum slsr_newline { SLSR_NL_ESCAPE, SLSR_NL_KEEP, SLSR_NL_SPACE };
+enum slsr_utf8 { SLSR_UTF8_REPLACE, SLSR_UTF8_ESCAPE, SLSR_UTF8_DROP };
+enum slsr_when_full { SLSR_FULL_BLOCK, SLSR_FULL_DROP_OLDEST };
+enum slsr_protocol { SLSR_TCP, SLSR_TLS, SLSR_UDP, SLSR_RELP };
+enum slsr_framing { SLSR_FRAMING_AUTO, SLSR_FRAMING_OCTET, SLSR_FRAMING_LF };
+enum slsr_delivery {
+    SLSR_DELIVERY_AUTO,
+    SLSR_DELIVERY_SENT,
+    SLSR_DELIVERY_RECEIVED,
+    SLSR_DELIVERY_READ,
+    SLSR_DELIVERY_PROVEN,
+    SLSR_DELIVERY_CONFIRMED
+};
+enum slsr_level {
+    SLSR_LOG_ERROR,
+    SLSR_LOG_WARNING,
+    SLSR_LOG_NOTICE,
+    SLSR_LOG_INFO,
+    SLSR_LOG_DEBUG
+};
+
+struct slsr_source_config {
+    char *endpoint;   /* "https://cn-hangzhou.log.aliyuncs.com"; no scheme means https */
+    char *connect_to; /* "host:port" to connect to instead; Host and signature stay those of
+                         endpoint */
+    char *region;     /* for v4; NULL: taken from the endpoint when it has the usual form */
+    enum slsr_signature signature;
+    char *project;
+    char **logstores;
+    size_t logstore_count;
+    char *consumer_group;
+    char *consumer; /* NULL: "<host name>-<first 8 hex of a hash of the spool path>", stable */
+    enum slsr_position cursor_position;
+    int64_t cursor_time_s; /* with SLSR_POS_TIME: receive time */
+    bool in_order;
+    char *query;
+    int64_t heartbeat_interval_ms;
+    int64_t heartbeat_timeout_ms;
+    int64_t fetch_interval_ms;
+    int64_t max_log_groups; /* 1..1000 */
+    int64_t checkpoint_interval_ms;
+    enum slsr_position on_invalid_cursor; /* BEGIN, END or STOP */
+    char *access_key_id;
+    char *access_key_secret;
+    char *security_token;
+    char *proxy;
+    char *ca_file;
+};
+
+struct slsr_format_config {
+    enum slsr_format_protocol protocol;
+    enum slsr_body body;
+    char *sep;
+    int facility;   /* 0..23 */
+    int severity;   /* 0..7 */
+    char *hostname; /* NULL: this machine's name */
+    char *tag;      /* APP-NAME; NULL: "-" */
+    char *procid;
+    char *msgid;
+    bool provenance;
+    char *time_zone; /* "UTC", "local" or an IANA name */
+    int64_t max_message_bytes;
+    enum slsr_oversize oversize;
+    enum slsr_newline newline;
+    enum slsr_utf8 invalid_utf8;
+};
+
+struct slsr_spool_config {
+    char *path;
+    int64_t max_size_bytes;
+    int64_t min_free_disk_bytes;
+    enum slsr_when_full when_full;
+    int64_t retention_time_ms;
+    int64_t retention_size_bytes; /* "20%" is resolved against max_size at load */
+};
+
+struct slsr_target_config {
+    char *name;
+    enum slsr_protocol protocol;
+    char *host;
+    int port;
+    enum slsr_framing framing;
+    enum slsr_delivery delivery;
+    int64_t timeout_ms; /* TCP_USER_TIMEOUT and send stall; interface key `timeout` is an alias of
+                           stall */
+    int64_t connect_timeout_ms;
+    int64_t dead_timeout_ms;
+    int64_t stall_timeout_ms;
+    int64_t settle_ms;
+    int64_t proof_interval_ms;
+    int64_t retry_initial_ms;
+    int64_t retry_max_ms;
+    double retry_multiplier;
+};
+
+struct slsr_log_config {
+    char *file; /* NULL: stderr */
+    enum slsr_level level;
+    bool json;
+    int64_t max_size_bytes;
+    int64_t backups;
+};
+
+struct slsr_config {
+    struct slsr_source_config *sources;
+    size_t source_count;
+    struct slsr_format_config format;
+    struct slsr_spool_config spool;
+    struct slsr_target_config *targets;
+    size_t target_count;
+    struct slsr_log_config log;
+    char *metrics_listen;
+};
+
+/* Where a value came from, and what is wrong with it. */
+struct slsr_config_problem {
+    char path[160]; /* JSON path, "$.targets[0].port"; "$" for the whole file */
+    int line;       /* 1.. in the file, 0 when it did not come from a file */
+    bool warning;   /* worth saying, not a refusal */
+    char text[360]; /* one sentence, never a secret */
+};
+
+struct slsr_config_problems {
+    struct slsr_config_problem *items;
+    size_t count;
+};
+
+/* Settings by precedence: sets (flag, "path=value") > environment > file > default.
+ * file      NULL: /etc/sls-relay/sls-relay.json if it is there, else none.
+ * sets      array of "path=value", e.g. "targets.0.port=6514".
+ * problems  out: all of them at once; free with slsr_config_problems_free. May not be NULL.
+ * Returns 0, SLSR_ECONFIG (see problems), SLSR_ENOSPOOL (file named but absent), SLSR_EPERM.
+ * need_relay: also require what the daemon needs (endpoint, project, keys, a target ...); a tool
+ * that only wants spool.path passes false. */
+int slsr_config_load(struct slsr_config **out, const char *file, const char *const *sets,
+                     size_t set_count, bool need_relay, struct slsr_config_problems *problems,
+                     struct slsr_err *err);
+void slsr_config_free(struct slsr_config *config); /* wipes secrets */
+void slsr_config_problems_free(struct slsr_config_problems *problems);
+/* Effective settings as indented JSON, secrets as "***". */
+int slsr_config_print(const struct slsr_config *config, FILE *out, struct slsr_err *err);
+
+/* "250ms", "30s", "2h", "1d" or a number of seconds -> ms. False when it is none of these. */
+bool slsr_parse_duration(const char *text, int64_t *ms);
+/* "64KiB", "10GiB", "5MB" or a number of bytes. */
+bool slsr_parse_size(const char *text, int64_t *bytes);
+/* Target from a URL "tcp://host:port", "udp://[::1]:514": defaults plus these; name is the URL.
+ * The caller frees with slsr_target_free. */
+int slsr_target_from_url(struct slsr_target_config *out, const char *url, struct slsr_err *err);
+void slsr_target_free(struct slsr_target_config *target);
+
+#endif

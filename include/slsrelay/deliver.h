@@ -1,0 +1,36 @@
+/* Sends a stretch of a spool to one target and tells how far the target has taken it.
+ *
+ * Used by the send stage (to = UINT64_MAX, for ever) and by `sls-spool replay`. What "taken" means
+ * per transport: docs/delivery.md. One call blocks its thread until done or stopped. */
+#ifndef SLSRELAY_DELIVER_H
+#define SLSRELAY_DELIVER_H
+
+#include "slsrelay/config.h"
+#include "slsrelay/err.h"
+#include "slsrelay/spool.h"
+#include "slsrelay/stop.h"
+
+struct slsr_delivery {
+    const struct slsr_target_config *target; /* borrowed */
+    struct slsr_spool *spool;
+    uint64_t from, to; /* [from, to); to = UINT64_MAX follows */
+    /* Frames to leave out (replay by time): false = skip. NULL: all. Called per frame. */
+    bool (*want)(void *ctx, const struct slsr_frame *frame);
+    /* Told whenever the settled position (I3) or the phase changes, and about once a second while
+     * working. state->name is the target's; the callee may store it. Same thread. */
+    void (*report)(void *ctx, const struct slsr_target_state *state);
+    void *ctx;
+    int64_t give_up_ms;    /* 0: never (the relay). Else end with SLSR_ENET after that long down */
+    int64_t drain_ms;      /* after stop: go on that long to settle what was sent, default 5000 */
+    int64_t rate_frames_s; /* 0: no limit */
+    struct slsr_stop *stop;
+};
+
+/* 0: everything in [from, to) has been taken. SLSR_ESTOPPED: stop fired; the last report says how
+ * far it got. SLSR_ENET: give_up_ms is over. SLSR_ECONFIG: impossible level or framing. */
+int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err);
+/* One attempt: resolve, connect, close. For --test-connection. */
+int slsr_deliver_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
+                       struct slsr_err *err);
+
+#endif

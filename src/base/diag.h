@@ -1,0 +1,15 @@
+/* Our own messages ("diagnostics"; a *log* is always an SLS log). Thread-safe. One line each, text
+ * ("<journald priority>" only when stderr is the journal) or JSON. Never pass a secret (I6). */
+#ifndef BASE_DIAG_H
+#define BASE_DIAG_H
+
+#include "slsrelay/config.h"
+
+/* Before this, messages go to stderr as text at level info. */
+int diag_open(const struct slsr_log_config *config, const char *program, struct slsr_err *err);
+void diag_reopen(void);
+void diag_close(void);
+void diag(enum slsr_level level, const char *area, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

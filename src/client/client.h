@@ -1,0 +1,68 @@
+/* SLS over HTTPS: one function per API call. The only folder that includes curl.
+ *
+ * A client is one connection to one project, for one thread; credentials and settings are borrowed.
+ * Every attempt is signed afresh. No function retries: the stage decides by the error's class.
+ * Errors carry the service's code, status and request id, never a secret (I6). Codes: SLSR_ENET,
+ * SLSR_ESERVER, SLSR_EQUOTA, SLSR_EAUTH, SLSR_ECLOCK (says by how much; the client corrects its
+ * date by the answer's from then on), SLSR_ENOTFOUND, SLSR_ELOST, SLSR_ECURSOR, SLSR_EBADDATA,
+ * SLSR_ETOOBIG, SLSR_ECLIENT, SLSR_ESTOPPED (stop fired during the call). */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include "slsrelay/config.h"
+#include "slsrelay/err.h"
+#include "slsrelay/stop.h"
+#include "slsrelay/types.h"
+
+struct client;
+
+struct client_shard {
+    uint32_t id;
+    bool readonly;
+};
+
+struct client_pull {
+    struct slsr_bytes body;         /* as sent (compressed); the client's, until its next call */
+    bool lz4;                       /* else plain */
+    size_t raw_size;                /* x-log-bodyrawsize */
+    uint32_t groups;                /* x-log-count */
+    char next[SLSR_CURSOR_MAX + 1]; /* == the cursor asked for: nothing new */
+    int64_t cursor_time_s;          /* x-log-cursor-time, -1 when absent */
+};
+
+struct client_checkpoint {
+    uint32_t shard;
+    char cursor[SLSR_CURSOR_MAX + 1]; /* "" when none was stored */
+    char consumer[SLSR_NAME_MAX + 1];
+};
+
+/* consumer: for the User-Agent "sls-relay/<version> <group>/<consumer>"; NULL outside a group.
+ * SLSR_ECONFIG for an endpoint that is no URL. Opens no connection yet. */
+int client_open(struct client **out, const struct slsr_source_config *source, const char *consumer,
+                struct slsr_stop *stop, struct slsr_err *err);
+void client_close(struct client *client);
+
+int client_list_shards(struct client *c, const char *logstore, struct client_shard **shards,
+                       size_t *count, struct slsr_err *err); /* free(*shards) */
+/* from: "begin", "end" or unix seconds as text. */
+int client_get_cursor(struct client *c, const char *logstore, uint32_t shard, const char *from,
+                      char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err);
+int client_cursor_time(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
+                       int64_t *time_s, struct slsr_err *err);
+int client_pull(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
+                int count, struct client_pull *pull, struct slsr_err *err);
+/* Creates the group or, when it is there, sets its timeout and order. */
+int client_ensure_group(struct client *c, const char *logstore, const char *group,
+                        int64_t timeout_s, bool in_order, struct slsr_err *err);
+/* Beats with the shards that we still work on; *assigned: those that are ours (free()). */
+int client_heartbeat(struct client *c, const char *logstore, const char *group,
+                     const char *consumer, const uint32_t *held, size_t held_count,
+                     uint32_t **assigned, size_t *assigned_count, struct slsr_err *err);
+int client_put_checkpoint(struct client *c, const char *logstore, const char *group,
+                          const char *consumer, uint32_t shard, const char *cursor, bool force,
+                          struct slsr_err *err);
+/* Stored checkpoint of one shard; cursor "" when there is none yet. */
+int client_get_checkpoint(struct client *c, const char *logstore, const char *group, uint32_t shard,
+                          struct client_checkpoint *out, struct slsr_err *err);
+
+#endif
