@@ -1,0 +1,489 @@
+/* ack.mdb: per target the ack position with what its sender last said, per shard what the consumer
+ * last said. A small environment of its own, so that a sender never waits behind a writer.
+ *
+ * Changes are in memory at once; the keeper thread stores them within 100 ms and at close. Losing
+ * the last 100 ms means that some frames are sent twice, never that one is lost (I3). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spool/env.h"
+#include "spool/internal.h"
+
+#include "base/clock.h"
+#include "base/diag.h"
+
+enum { ACK_MAP = 16 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000 };
+
+const char *slsr_phase_name(enum slsr_target_phase phase)
+{
+    static const char *const names[] = {"idle",    "connecting", "up",
+                                        "backoff", "stalled",    "stopped"};
+
+    return (unsigned)phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";
+}
+
+int ack_open(struct slsr_spool *spool, struct slsr_err *err)
+{
+    const bool write = spool->mode == SLSR_SPOOL_WRITE;
+    char path[4200];
+    MDB_txn *txn = NULL;
+    int rc;
+    int dead;
+
+    snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
+    if (!write && access(path, F_OK) != 0)
+        return 0; /* a copy without it: no targets known */
+    rc = env_open(&spool->ack_env, path, 4, write ? ACK_MAP : 0, write, err);
+    if (rc != 0)
+        return rc;
+    if (write)
+        mdb_reader_check(spool->ack_env, &dead);
+    rc = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, &txn);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "t", write ? MDB_CREATE : 0, &spool->ack_targets);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "s", write ? MDB_CREATE : 0, &spool->ack_shards);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else if (txn != NULL)
+        mdb_txn_abort(txn);
+    if (rc == MDB_NOTFOUND && !write)
+        return 0; /* its first transaction has not happened yet */
+    if (rc != 0)
+        return env_fail(err, rc, "cannot open %s", path);
+    spool->ack_open = true;
+    return 0;
+}
+
+static int add_target(struct slsr_spool *spool, const struct slsr_target_state *state)
+{
+    struct target *more;
+
+    if (spool->target_count >= TARGETS_MAX)
+        return SLSR_ENOMEM;
+    more = realloc(spool->targets, (spool->target_count + 1) * sizeof *more);
+    if (more == NULL)
+        return SLSR_ENOMEM;
+    spool->targets = more;
+    more[spool->target_count++] = (struct target){.state = *state};
+    return 0;
+}
+
+static struct target *find_target(struct slsr_spool *spool, const char *name)
+{
+    for (size_t i = 0; i < spool->target_count; i++)
+        if (strcmp(spool->targets[i].state.name, name) == 0)
+            return &spool->targets[i];
+    return NULL;
+}
+
+/* Calls back for each target record of ack.mdb. */
+static int read_targets(struct slsr_spool *spool, struct slsr_target_state **out, size_t *count,
+                        struct slsr_err *err)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, &txn);
+
+    *out = NULL;
+    *count = 0;
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, spool->ack_targets, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        struct slsr_target_state state = {0};
+        struct slsr_target_state *more;
+
+        if (key.mv_size >= sizeof state.name ||
+            !layout_get_target(data.mv_data, data.mv_size, &state)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(state.name, key.mv_data, key.mv_size);
+        more = realloc(*out, (*count + 1) * sizeof *more);
+        if (more == NULL) {
+            rc = ENOMEM;
+            break;
+        }
+        *out = more;
+        more[(*count)++] = state;
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    free(*out);
+    *out = NULL;
+    *count = 0;
+    return env_fail(err, rc, "cannot read the target positions of %s", spool->config.path);
+}
+
+/* Consumer notes into the stream table. */
+static int read_notes(struct slsr_spool *spool, struct slsr_err *err)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, spool->ack_shards, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        char name[LAYOUT_KEY_MAX];
+        struct stream *stream;
+        int64_t written_ms;
+
+        if (key.mv_size >= sizeof name)
+            continue;
+        memcpy(name, key.mv_data, key.mv_size);
+        name[key.mv_size] = '\0';
+        stream = stream_find(spool, name);
+        if (stream != NULL && !layout_get_note(data.mv_data, data.mv_size, &stream->lag_s,
+                                               &written_ms, stream->reported))
+            stream->reported[0] = '\0';
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND
+               ? 0
+               : env_fail(err, rc, "cannot read the shard notes of %s", spool->config.path);
+}
+
+int ack_load(struct slsr_spool *spool, struct slsr_err *err)
+{
+    struct slsr_target_state *states = NULL;
+    size_t count = 0;
+    int rc = read_targets(spool, &states, &count, err);
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (states[i].acked > spool->next_seq) {
+            rc = slsr_fail(err, SLSR_ECORRUPT,
+                           "target %s has taken up to %llu but spool %s ends at %llu: frames are "
+                           "missing, run sls-spool verify",
+                           states[i].name, (unsigned long long)states[i].acked, spool->config.path,
+                           (unsigned long long)spool->next_seq);
+            break;
+        }
+        rc = add_target(spool, &states[i]);
+        if (rc != 0)
+            slsr_fail(err, rc, "more than %d targets in ack.mdb", TARGETS_MAX);
+    }
+    free(states);
+    return rc == 0 ? read_notes(spool, err) : rc;
+}
+
+/* Collects what is dirty under the lock, so that the commit runs without it. */
+struct dirty {
+    struct slsr_target_state targets[TARGETS_MAX];
+    size_t target_count;
+    struct {
+        char key[LAYOUT_KEY_MAX];
+        unsigned char value[LAYOUT_NOTE_BYTES];
+        size_t size;
+    } notes[256];
+    size_t note_count;
+};
+
+static void collect(struct slsr_spool *spool, struct dirty *dirty)
+{
+    const int64_t now = clock_wall_ms();
+
+    dirty->target_count = 0;
+    dirty->note_count = 0;
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < spool->target_count; i++)
+        if (spool->targets[i].dirty) {
+            spool->targets[i].dirty = false;
+            dirty->targets[dirty->target_count++] = spool->targets[i].state;
+        }
+    for (size_t i = 0; i < spool->stream_count && dirty->note_count < 256; i++) {
+        struct stream *stream = spool->streams[i];
+
+        if (stream == NULL || !stream->dirty)
+            continue;
+        stream->dirty = false;
+        memcpy(dirty->notes[dirty->note_count].key, stream->key, sizeof stream->key);
+        dirty->notes[dirty->note_count].size = layout_put_note(
+            dirty->notes[dirty->note_count].value, stream->lag_s, now, stream->reported);
+        dirty->note_count++;
+    }
+    pthread_mutex_unlock(&spool->lock);
+}
+
+static void put_back(struct slsr_spool *spool, const struct dirty *dirty)
+{
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < dirty->target_count; i++) {
+        struct target *target = find_target(spool, dirty->targets[i].name);
+
+        if (target != NULL)
+            target->dirty = true;
+    }
+    for (size_t i = 0; i < dirty->note_count; i++) {
+        struct stream *stream = stream_find(spool, dirty->notes[i].key);
+
+        if (stream != NULL)
+            stream->dirty = true;
+    }
+    pthread_mutex_unlock(&spool->lock);
+}
+
+static int store(struct slsr_spool *spool, struct dirty *dirty)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(spool->ack_env, NULL, 0, &txn);
+
+    for (size_t i = 0; rc == 0 && i < dirty->target_count; i++) {
+        unsigned char value[LAYOUT_TARGET_BYTES];
+        MDB_val key = {strlen(dirty->targets[i].name), dirty->targets[i].name};
+        MDB_val data = {layout_put_target(value, &dirty->targets[i]), value};
+
+        rc = mdb_put(txn, spool->ack_targets, &key, &data, 0);
+    }
+    for (size_t i = 0; rc == 0 && i < dirty->note_count; i++) {
+        MDB_val key = {strlen(dirty->notes[i].key), dirty->notes[i].key};
+        MDB_val data = {dirty->notes[i].size, dirty->notes[i].value};
+
+        rc = mdb_put(txn, spool->ack_shards, &key, &data, 0);
+    }
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc;
+}
+
+int ack_flush(struct slsr_spool *spool, struct slsr_err *err)
+{
+    struct dirty *dirty = malloc(sizeof *dirty);
+    int rc = 0;
+
+    if (dirty == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for ack positions");
+    do {
+        collect(spool, dirty);
+        if (dirty->target_count + dirty->note_count > 0)
+            rc = store(spool, dirty);
+        if (rc != 0)
+            put_back(spool, dirty);
+    } while (rc == 0 && dirty->note_count == 256);
+    free(dirty);
+    return rc == 0 ? 0 : env_fail(err, rc, "cannot store ack positions in %s", spool->config.path);
+}
+
+static bool anything_dirty(const struct slsr_spool *spool)
+{
+    for (size_t i = 0; i < spool->target_count; i++)
+        if (spool->targets[i].dirty)
+            return true;
+    for (size_t i = 0; i < spool->stream_count; i++)
+        if (spool->streams[i] != NULL && spool->streams[i]->dirty)
+            return true;
+    return false;
+}
+
+static void wait_until(struct slsr_spool *spool, int64_t ms)
+{
+    const int64_t at = clock_mono_ms() + ms;
+    const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
+
+    pthread_cond_timedwait(&spool->keep, &spool->lock, &ts);
+}
+
+/* The keeper: stores what changed at most every FLUSH_MS, gives space back about once a second. */
+void *ack_thread(void *arg)
+{
+    struct slsr_spool *spool = arg;
+    struct slsr_err err;
+    bool complained = false;
+    int64_t retained = 0;
+    bool last = false;
+
+    while (!last) {
+        pthread_mutex_lock(&spool->lock);
+        if (!spool->closing && !anything_dirty(spool))
+            wait_until(spool, RETAIN_MS);
+        if (!spool->closing)
+            wait_until(spool, FLUSH_MS); /* gather */
+        last = spool->closing;
+        pthread_mutex_unlock(&spool->lock);
+        if (ack_flush(spool, &err) == 0) {
+            complained = false;
+        } else if (!complained) {
+            diag(SLSR_LOG_ERROR, "spool", "%s; will try again", err.text);
+            complained = true;
+        }
+        if (!last && clock_mono_ms() - retained >= RETAIN_MS) {
+            retain_make_room(spool, 0, NULL);
+            retained = clock_mono_ms();
+        }
+    }
+    return NULL;
+}
+
+int slsr_spool_target_add(struct slsr_spool *spool, const char *name, struct slsr_target_state *out,
+                          struct slsr_err *err)
+{
+    struct target *target;
+    int rc = 0;
+
+    if (strlen(name) >= sizeof out->name)
+        return slsr_fail(err, SLSR_ECONFIG, "target name %.70s is too long", name);
+    pthread_mutex_lock(&spool->lock);
+    target = find_target(spool, name);
+    if (target == NULL) {
+        struct slsr_target_state fresh = {.phase = SLSR_PHASE_STOPPED};
+
+        memcpy(fresh.name, name, strlen(name) + 1);
+        fresh.acked = spool->segment_count > 0 ? spool->segments[0]->first : 1;
+        fresh.phase_since_ms = clock_wall_ms();
+        fresh.written_ms = fresh.phase_since_ms;
+        rc = add_target(spool, &fresh);
+        if (rc != 0)
+            slsr_fail(err, rc, "more than %d targets", TARGETS_MAX);
+        target = find_target(spool, name);
+    }
+    if (rc == 0) {
+        target->dirty = true;
+        *out = target->state;
+        pthread_cond_signal(&spool->keep);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+int slsr_spool_ack(struct slsr_spool *spool, const struct slsr_target_state *state,
+                   struct slsr_err *err)
+{
+    struct target *target;
+    int rc = 0;
+
+    pthread_mutex_lock(&spool->lock);
+    target = find_target(spool, state->name);
+    if (target == NULL) {
+        rc = slsr_fail(err, SLSR_EUSAGE, "unknown target %s", state->name);
+    } else {
+        const uint64_t acked = target->state.acked;
+
+        target->state = *state;
+        if (acked > state->acked) /* only forwards (I3) */
+            target->state.acked = acked;
+        if (target->state.acked > spool->next_seq)
+            target->state.acked = spool->next_seq;
+        target->state.written_ms = clock_wall_ms();
+        target->dirty = true;
+        pthread_cond_signal(&spool->keep);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+int slsr_spool_targets(struct slsr_spool *spool, struct slsr_target_state **out, size_t *count,
+                       struct slsr_err *err)
+{
+    int rc = 0;
+
+    *out = NULL;
+    *count = 0;
+    if (spool->mode == SLSR_SPOOL_READ) {
+        if (!spool->ack_open && spool->ack_env != NULL) {
+            mdb_env_close(spool->ack_env);
+            spool->ack_env = NULL;
+        }
+        if (!spool->ack_open)
+            rc = ack_open(spool, err);
+        return rc == 0 && spool->ack_open ? read_targets(spool, out, count, err) : rc;
+    }
+    pthread_mutex_lock(&spool->lock);
+    if (spool->target_count > 0) {
+        *out = calloc(spool->target_count, sizeof **out);
+        if (*out == NULL)
+            rc = slsr_fail(err, SLSR_ENOMEM, "no memory for targets");
+        for (size_t i = 0; rc == 0 && i < spool->target_count; i++)
+            (*out)[i] = spool->targets[i].state;
+        *count = rc == 0 ? spool->target_count : 0;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+int slsr_spool_shard_note(struct slsr_spool *spool, const struct slsr_stream *stream,
+                          const char *reported, int64_t lag_s, struct slsr_err *err)
+{
+    char key[LAYOUT_KEY_MAX];
+    struct stream *found;
+
+    layout_key(key, stream);
+    pthread_mutex_lock(&spool->lock);
+    found = stream_find(spool, key);
+    if (found != NULL) {
+        found->lag_s = lag_s;
+        if (reported != NULL)
+            snprintf(found->reported, sizeof found->reported, "%s", reported);
+        found->dirty = true;
+        pthread_cond_signal(&spool->keep);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return found != NULL ? 0 : slsr_fail(err, SLSR_ENOMATCH, "no frames of %s yet", key);
+}
+
+static int fresh_streams(struct slsr_spool *spool, struct slsr_err *err)
+{
+    struct segment *seg = NULL;
+    int rc;
+
+    pthread_mutex_lock(&spool->lock);
+    rc = segments_refresh(spool, err);
+    pthread_mutex_unlock(&spool->lock);
+    if (rc == 0)
+        rc = segment_acquire(spool, UINT64_MAX, &seg, err);
+    pthread_mutex_lock(&spool->lock);
+    if (rc == 0)
+        rc = segment_load_streams(spool, seg, err);
+    if (rc == 0 && spool->ack_open)
+        rc = read_notes(spool, err);
+    pthread_mutex_unlock(&spool->lock);
+    segment_release(spool, seg);
+    return rc;
+}
+
+int slsr_spool_shards(struct slsr_spool *spool, struct slsr_shard_state **out, size_t *count,
+                      struct slsr_err *err)
+{
+    int rc = spool->mode == SLSR_SPOOL_READ ? fresh_streams(spool, err) : 0;
+
+    *out = NULL;
+    *count = 0;
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&spool->lock);
+    *out = calloc(spool->stream_count + 1, sizeof **out);
+    if (*out == NULL)
+        rc = slsr_fail(err, SLSR_ENOMEM, "no memory for shards");
+    for (size_t i = 0; rc == 0 && i < spool->stream_count; i++) {
+        const struct stream *stream = spool->streams[i];
+        struct slsr_shard_state *state = &(*out)[*count];
+
+        if (stream == NULL || !stream->used)
+            continue;
+        memcpy(state->project, stream->project, sizeof state->project);
+        memcpy(state->logstore, stream->logstore, sizeof state->logstore);
+        state->shard = stream->shard;
+        memcpy(state->cursor, stream->cursor, sizeof state->cursor);
+        memcpy(state->checkpoint, stream->reported, sizeof state->checkpoint);
+        state->lag_s = stream->lag_s;
+        (*count)++;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}

@@ -1,0 +1,357 @@
+/* The writer thread: takes what waits, one transaction for all of it, one sync (I1). HOT.
+ *
+ * While a transaction commits, the next batches gather in the queue, so the group grows with the
+ * load and an idle spool commits at once. Frames are copied once,
+ * straight into the page that LMDB reserves.
+ * A failed commit leaves nothing visible; every ticket of the group gets the error and its owner
+ * may submit the same batch again. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool/env.h"
+#include "spool/internal.h"
+
+#include "base/clock.h"
+
+enum { GROUP_BYTES = 64 * 1024 * 1024 };
+
+struct group {
+    struct slsr_ticket *head;
+    size_t bytes; /* wire bytes and table of all frames */
+    uint64_t frames;
+    uint64_t wire;
+};
+
+static size_t ticket_bytes(const struct slsr_ticket *ticket)
+{
+    return ticket->batch->used + ticket->batch->frame_count * LAYOUT_META_BYTES + 4096;
+}
+
+int slsr_spool_submit(struct slsr_spool *spool, struct slsr_ticket *ticket,
+                      const struct slsr_batch *batch, const struct slsr_checkpoint *checkpoint,
+                      struct slsr_err *err)
+{
+    if (spool->mode != SLSR_SPOOL_WRITE)
+        return slsr_fail(err, SLSR_EUSAGE, "this spool is open for reading");
+    ticket->next = NULL;
+    ticket->batch = batch;
+    ticket->checkpoint = checkpoint;
+    ticket->done = false;
+    ticket->rc = 0;
+    pthread_mutex_lock(&spool->lock);
+    if (spool->queue_tail != NULL)
+        spool->queue_tail->next = ticket;
+    else
+        spool->queue_head = ticket;
+    spool->queue_tail = ticket;
+    pthread_cond_signal(&spool->work);
+    pthread_mutex_unlock(&spool->lock);
+    return 0;
+}
+
+int slsr_spool_settle(struct slsr_spool *spool, struct slsr_ticket *ticket, struct slsr_err *err)
+{
+    pthread_mutex_lock(&spool->lock);
+    while (!ticket->done)
+        pthread_cond_wait(&spool->settled, &spool->lock);
+    pthread_mutex_unlock(&spool->lock);
+    if (ticket->rc != 0 && err != NULL)
+        *err = ticket->err;
+    return ticket->rc;
+}
+
+int slsr_spool_append(struct slsr_spool *spool, const struct slsr_batch *batch,
+                      const struct slsr_checkpoint *checkpoint, uint64_t *first,
+                      struct slsr_err *err)
+{
+    struct slsr_ticket ticket = {0};
+    int rc = slsr_spool_submit(spool, &ticket, batch, checkpoint, err);
+
+    if (rc == 0)
+        rc = slsr_spool_settle(spool, &ticket, err);
+    if (rc == 0 && first != NULL)
+        *first = ticket.first;
+    return rc;
+}
+
+/* id of the checkpoint's stream; a new one gets the next number. */
+static int stream_id(struct slsr_spool *spool, const struct slsr_checkpoint *cp, uint32_t *id)
+{
+    char key[LAYOUT_KEY_MAX];
+    const size_t n = layout_key(key, &cp->stream);
+    struct stream *stream;
+    int rc = 0;
+
+    pthread_mutex_lock(&spool->lock);
+    stream = stream_find(spool, key);
+    if (stream == NULL) {
+        *id = (uint32_t)spool->stream_count;
+        if (stream_put(spool, *id, key, n) == NULL)
+            rc = ENOMEM;
+    } else {
+        for (size_t i = 0; i < spool->stream_count; i++)
+            if (spool->streams[i] == stream)
+                *id = (uint32_t)i;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+static size_t chunk_end(const struct slsr_batch *batch, size_t from)
+{
+    const size_t base = from == 0 ? 0 : batch->meta[from - 1].end;
+    size_t to = from + 1; /* a bigger frame is a chunk of its own */
+
+    while (to < batch->frame_count && batch->meta[to].end - base <= CHUNK_BYTES)
+        to++;
+    return to;
+}
+
+static void time_span(const struct slsr_batch *batch, size_t from, size_t to, uint32_t *min,
+                      uint32_t *max)
+{
+    *min = UINT32_MAX;
+    *max = 0;
+    for (size_t i = from; i < to; i++) {
+        if (batch->meta[i].time_s < *min)
+            *min = batch->meta[i].time_s;
+        if (batch->meta[i].time_s > *max)
+            *max = batch->meta[i].time_s;
+    }
+}
+
+static int put_chunk(struct segment *seg, MDB_txn *txn, const struct slsr_batch *batch, size_t from,
+                     size_t to, struct layout_header *header, uint64_t bytes_before)
+{
+    const size_t base = from == 0 ? 0 : batch->meta[from - 1].end;
+    const size_t wire = batch->meta[to - 1].end - base;
+    unsigned char record[LAYOUT_INDEX_BYTES];
+    struct layout_index index = {.bytes_before = bytes_before};
+    size_t seq = (size_t)header->first;
+    MDB_val key = {sizeof seq, &seq};
+    MDB_val data;
+    int rc;
+
+    header->count = (uint32_t)(to - from);
+    header->payload_bytes = (uint32_t)layout_payload_bytes(wire, to - from, strlen(batch->cursor));
+    header->payload_hash = layout_batch_hash(batch, from, to);
+    time_span(batch, from, to, &header->min_time_s, &header->max_time_s);
+    data = (MDB_val){LAYOUT_HEADER_BYTES + (size_t)header->payload_bytes, NULL};
+    rc = mdb_put(txn, seg->chunks, &key, &data, MDB_RESERVE | MDB_APPEND);
+    if (rc != 0)
+        return rc;
+    layout_put_chunk(data.mv_data, header, batch, from, to);
+    index.count = header->count;
+    index.bytes = (uint32_t)wire;
+    index.arrival_ms = header->arrival_ms;
+    index.min_time_s = header->min_time_s;
+    index.max_time_s = header->max_time_s;
+    index.stream = header->stream;
+    layout_put_index(record, &index);
+    data = (MDB_val){sizeof record, record};
+    return mdb_put(txn, seg->index, &key, &data, MDB_APPEND);
+}
+
+static int put_ticket(struct slsr_spool *spool, struct segment *seg, MDB_txn *txn,
+                      struct slsr_ticket *ticket, uint64_t *seq, uint64_t *bytes, int64_t now)
+{
+    const struct slsr_batch *batch = ticket->batch;
+    const struct slsr_checkpoint *cp = ticket->checkpoint;
+    unsigned char record[LAYOUT_STREAM_BYTES];
+    char name[LAYOUT_KEY_MAX];
+    struct layout_header header = {.arrival_ms = now};
+    MDB_val key;
+    MDB_val data;
+    uint32_t id = 0;
+    int rc = stream_id(spool, cp, &id);
+
+    header.stream = id;
+    ticket->first = *seq;
+    for (size_t from = 0; rc == 0 && from < batch->frame_count;) {
+        const size_t to = chunk_end(batch, from);
+
+        header.first = *seq;
+        rc = put_chunk(seg, txn, batch, from, to, &header, *bytes);
+        *seq += to - from;
+        *bytes += batch->meta[to - 1].end - (from == 0 ? 0 : batch->meta[from - 1].end);
+        from = to;
+    }
+    key = (MDB_val){layout_key(name, &cp->stream), name};
+    data = (MDB_val){layout_put_stream(record, id, cp->cursor), record};
+    if (rc == 0)
+        rc = mdb_put(txn, seg->streams, &key, &data, 0);
+    return rc;
+}
+
+/* One transaction for the whole group in the given segment. */
+static int commit_group(struct slsr_spool *spool, struct segment *seg, struct group *group,
+                        uint64_t *seq, uint64_t *bytes, int64_t now)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
+
+    for (struct slsr_ticket *t = group->head; rc == 0 && t != NULL; t = t->next)
+        rc = put_ticket(spool, seg, txn, t, seq, bytes, now);
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc;
+}
+
+static struct segment *active_segment(struct slsr_spool *spool)
+{
+    struct segment *seg;
+
+    pthread_mutex_lock(&spool->lock);
+    seg = spool->segment_count > 0 ? spool->segments[spool->segment_count - 1] : NULL;
+    pthread_mutex_unlock(&spool->lock);
+    return seg;
+}
+
+static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
+{
+    MDB_envinfo info;
+    MDB_stat st;
+
+    if (seg->next == seg->first || mdb_env_info(seg->env, &info) != 0 ||
+        mdb_env_stat(seg->env, &st) != 0)
+        return false;
+    return (uint64_t)(info.me_last_pgno + 1) * st.ms_psize >= spool->segment_bytes;
+}
+
+static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_err *err)
+{
+    struct segment *old = *seg;
+    int rc = segment_create(spool, seg, err);
+
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&spool->lock);
+    old->active = false;
+    old->disk_bytes = segment_disk(spool, old);
+    if (old->refs == 0)
+        segment_close(old);
+    pthread_mutex_unlock(&spool->lock);
+    return 0;
+}
+
+/* Position and checkpoints become visible to the rest of the process only after the commit. */
+static void publish(struct slsr_spool *spool, struct segment *seg, const struct group *group,
+                    uint64_t seq, uint64_t bytes, int64_t now)
+{
+    pthread_mutex_lock(&spool->lock);
+    for (const struct slsr_ticket *t = group->head; t != NULL; t = t->next) {
+        char key[LAYOUT_KEY_MAX];
+        struct stream *stream;
+
+        layout_key(key, &t->checkpoint->stream);
+        stream = stream_find(spool, key);
+        if (stream != NULL)
+            memcpy(stream->cursor, t->checkpoint->cursor, sizeof stream->cursor);
+    }
+    seg->next = seq;
+    seg->end_bytes = bytes;
+    if (group->frames > 0)
+        seg->newest_ms = now;
+    spool->total_bytes = bytes;
+    spool->full = false;
+    spool->next_seq = seq;
+    if (group->frames > 0)
+        spool_announce(spool);
+    pthread_mutex_unlock(&spool->lock);
+}
+
+static int write_group(struct slsr_spool *spool, struct group *group, struct slsr_err *err)
+{
+    const int64_t now = clock_wall_ms();
+    struct segment *seg = active_segment(spool);
+    uint64_t seq = spool->next_seq;
+    uint64_t bytes = spool->total_bytes;
+    int rc;
+
+    if (spool->failed || seg == NULL)
+        return slsr_fail(err, SLSR_EIO, "the spool writer has failed: restart the relay");
+    if (group->frames > 0) {
+        rc = retain_make_room(spool, group->bytes, err);
+        if (rc == 0 && is_worn(spool, seg))
+            rc = rotate(spool, &seg, err);
+        if (rc != 0)
+            return rc;
+    }
+    rc = commit_group(spool, seg, group, &seq, &bytes, now);
+    if (rc == MDB_MAP_FULL && seg->next != seg->first) {
+        rc = rotate(spool, &seg, err);
+        if (rc != 0)
+            return rc;
+        seq = spool->next_seq;
+        bytes = spool->total_bytes;
+        rc = commit_group(spool, seg, group, &seq, &bytes, now);
+    }
+    if (rc != 0) {
+        spool->failed = rc == MDB_PANIC;
+        return env_fail(err, rc, "cannot append %llu frames to spool %s",
+                        (unsigned long long)group->frames, spool->config.path);
+    }
+    publish(spool, seg, group, seq, bytes, now);
+    return 0;
+}
+
+/* Takes as many tickets as make one good transaction. Lock held. */
+static void take_group(struct slsr_spool *spool, struct group *group)
+{
+    struct slsr_ticket *last = NULL;
+
+    memset(group, 0, sizeof *group);
+    group->head = spool->queue_head;
+    for (struct slsr_ticket *t = spool->queue_head; t != NULL; t = t->next) {
+        if (last != NULL && group->bytes + ticket_bytes(t) > GROUP_BYTES)
+            break;
+        group->bytes += ticket_bytes(t);
+        group->frames += t->batch->frame_count;
+        group->wire += t->batch->used;
+        last = t;
+    }
+    spool->queue_head = last->next;
+    if (spool->queue_head == NULL)
+        spool->queue_tail = NULL;
+    last->next = NULL;
+}
+
+void *append_thread(void *arg)
+{
+    struct slsr_spool *spool = arg;
+
+    pthread_mutex_lock(&spool->lock);
+    for (;;) {
+        struct group group;
+        struct slsr_err err = {0};
+        int rc;
+
+        while (spool->queue_head == NULL && !spool->closing)
+            pthread_cond_wait(&spool->work, &spool->lock);
+        if (spool->queue_head == NULL)
+            break;
+        take_group(spool, &group);
+        pthread_mutex_unlock(&spool->lock);
+        rc = write_group(spool, &group, &err);
+        pthread_mutex_lock(&spool->lock);
+        if (rc == SLSR_EFULL) {
+            spool->full = true;
+            spool->wanted_bytes = group.bytes;
+        }
+        for (struct slsr_ticket *t = group.head; t != NULL;) {
+            struct slsr_ticket *after = t->next;
+
+            t->rc = rc;
+            t->err = err;
+            t->done = true;
+            t = after;
+        }
+        pthread_cond_broadcast(&spool->settled);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return NULL;
+}

@@ -1,0 +1,98 @@
+/* Opening LMDB environments and translating its errors.
+ *
+ * A commit on a full disk comes back as ENOSPC or as EIO (LMDB turns a short write into EIO); in
+ * both cases the transaction is gone and the environment is fine, so both are RETRY. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spool/env.h"
+
+static int code_of(int rc)
+{
+    switch (rc) {
+    case ENOSPC:
+    case EDQUOT:
+    case MDB_MAP_FULL:
+        return SLSR_EFULL;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_BAD_VALSIZE:
+    case MDB_INCOMPATIBLE:
+    case MDB_BAD_DBI:
+        return SLSR_ECORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return SLSR_EVERSION;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return SLSR_EPERM;
+    case ENOENT:
+        return SLSR_ENOSPOOL;
+    case ENOMEM:
+        return SLSR_ENOMEM;
+    case MDB_NOTFOUND:
+        return SLSR_ENOMATCH;
+    default:
+        return SLSR_EIO;
+    }
+}
+
+int env_fail(struct slsr_err *err, int lmdb_rc, const char *fmt, ...)
+{
+    char what[300];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    return slsr_fail(err, code_of(lmdb_rc), "%s: %s", what, mdb_strerror(lmdb_rc));
+}
+
+int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
+             struct slsr_err *err)
+{
+    MDB_env *env = NULL;
+    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (write ? 0 : MDB_RDONLY);
+    int rc = mdb_env_create(&env);
+
+    *out = NULL;
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(env, max_dbs);
+    if (rc == 0 && map_bytes != 0)
+        rc = mdb_env_set_mapsize(env, map_bytes);
+    if (rc == 0)
+        rc = mdb_env_open(env, path, flags, 0640);
+    if (!write && (rc == EACCES || rc == EROFS || rc == EPERM)) {
+        mdb_env_close(env);
+        env = NULL;
+        rc = mdb_env_create(&env);
+        if (rc == 0)
+            rc = mdb_env_set_maxdbs(env, max_dbs);
+        if (rc == 0)
+            rc = mdb_env_open(env, path, flags | MDB_NOLOCK, 0640);
+    }
+    if (rc != 0) {
+        if (env != NULL)
+            mdb_env_close(env);
+        return env_fail(err, rc, "cannot open %s", path);
+    }
+    *out = env;
+    return 0;
+}
+
+int env_sync_dir(const char *dir, struct slsr_err *err)
+{
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0 || fsync(fd) != 0)
+        rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot sync spool directory %s", dir);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}

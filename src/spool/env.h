@@ -1,0 +1,31 @@
+/* LMDB behind one door: environments, the one translator of its errors. */
+#ifndef SPOOL_ENV_H
+#define SPOOL_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <lmdb.h>
+
+#include "slsrelay/err.h"
+
+/* LMDB or errno code -> SLSR code with a sentence that begins with what and where. */
+int env_fail(struct slsr_err *err, int lmdb_rc, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Opens one environment file. write: read-write with map_bytes; else read-only, and without locks
+ * when the lock file cannot be written (a copy on read-only media). */
+int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
+             struct slsr_err *err);
+/* A sequence number key; LMDB aligns keys to two bytes only. */
+static inline uint64_t env_key(const MDB_val *key)
+{
+    size_t seq;
+
+    memcpy(&seq, key->mv_data, sizeof seq);
+    return seq;
+}
+int env_sync_dir(const char *dir, struct slsr_err *err);
+
+#endif

@@ -1,0 +1,120 @@
+/* Indoors of the spool: the segment table and who may touch what.
+ *
+ * lock guards the segment table, streams, targets and figures; it is never held over a commit or an
+ * fsync. Only the writer thread starts write transactions in segments; only the keeper thread in
+ * ack.mdb. */
+#ifndef SPOOL_INTERNAL_H
+#define SPOOL_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lmdb.h>
+
+#include "spool/layout.h"
+
+#include "slsrelay/spool.h"
+
+struct segment {
+    uint64_t first;
+    unsigned refs;       /* open as long as > 0 or it is the writer's active one */
+    bool active;         /* the writer's */
+    bool doomed;         /* unlinked; close at the last release */
+    uint64_t next;       /* sequence behind its last frame; 0 = look into it */
+    uint64_t end_bytes;  /* total wire bytes behind its last frame (with next) */
+    int64_t newest_ms;   /* arrival of its last frame (with next) */
+    uint64_t disk_bytes; /* of a sealed one */
+    MDB_env *env;
+    MDB_dbi chunks, index, streams, meta;
+};
+
+struct stream { /* a shard's stream; position in the array = id */
+    bool used;
+    char key[LAYOUT_KEY_MAX];
+    char project[SLSR_NAME_MAX + 1];
+    char logstore[SLSR_NAME_MAX + 1];
+    uint32_t shard;
+    char cursor[SLSR_CURSOR_MAX + 1];
+    char reported[SLSR_CURSOR_MAX + 1];
+    int64_t lag_s;
+    bool dirty; /* note not yet on disk */
+};
+
+struct target {
+    struct slsr_target_state state;
+    bool dirty;
+};
+
+enum { SEGMENTS_MAX = 65536, STREAMS_MAX = 65536, TARGETS_MAX = 64, NEWS_MAX = 128 };
+
+struct slsr_spool {
+    struct slsr_spool_config config; /* strings owned: path */
+    enum slsr_spool_mode mode;
+    size_t segment_bytes;
+    int lock_fd;
+    unsigned char lineage[16];
+    pthread_mutex_t lock;
+    pthread_cond_t work;       /* writer: something in the queue, or closing */
+    pthread_cond_t settled;    /* callers: their ticket is done */
+    pthread_cond_t keep;       /* keeper: something dirty, or closing */
+    struct segment **segments; /* sorted by first */
+    size_t segment_count;
+    struct stream **streams;
+    size_t stream_count;
+    struct target *targets;
+    size_t target_count;
+    int news[NEWS_MAX];
+    size_t news_count;
+    struct slsr_ticket *queue_head, *queue_tail;
+    _Atomic uint64_t next_seq; /* writer mode */
+    uint64_t total_bytes;      /* wire bytes ever stored (writer mode) */
+    size_t wanted_bytes;       /* size of the append that found no room */
+    bool full;
+    bool closing;
+    bool failed; /* MDB_PANIC: only a restart helps */
+    bool threads;
+    pthread_t writer, keeper;
+    MDB_env *ack_env;
+    MDB_dbi ack_targets, ack_shards;
+    bool ack_open;
+};
+
+/* segment.c */
+void segment_path(const struct slsr_spool *spool, uint64_t first, char *out, size_t size);
+/* Reads the directory: new files join, vanished ones leave. Lock held. */
+int segments_refresh(struct slsr_spool *spool, struct slsr_err *err);
+/* Segment that holds seq, or the nearest later one; open and referenced. ENOMATCH: none. */
+int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
+                    struct slsr_err *err);
+void segment_release(struct slsr_spool *spool, struct segment *seg);
+int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, struct slsr_err *err);
+void segment_close(struct segment *seg);
+/* Fills next, end_bytes and newest_ms from its last index record. The segment is open. */
+int segment_tail(struct segment *seg, struct slsr_err *err);
+/* Makes seg-<next_seq> with head and all streams in its first transaction, active. Lock not held.
+ */
+int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_err *err);
+uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg);
+int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
+/* Reads into *data the value of the greatest key <= seq in db. Lock not needed. */
+int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data);
+
+/* spool.c */
+struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
+struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
+void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */
+
+/* append.c, ack.c: the two threads */
+void *append_thread(void *spool);
+void *ack_thread(void *spool);
+int ack_open(struct slsr_spool *spool, struct slsr_err *err);
+int ack_flush(struct slsr_spool *spool, struct slsr_err *err); /* lock not held */
+int ack_load(struct slsr_spool *spool, struct slsr_err *err);
+
+/* retain.c */
+/* Gives back what retention allows; with need_bytes > 0 also delivered segments that would still be
+ * kept, until so much fits. 0 or EFULL. Lock not held. */
+int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_err *err);
+
+#endif

@@ -1,0 +1,445 @@
+/* Reading a stretch of the spool: one chunk at a time, checksum verified, no copy. HOT.
+ *
+ * A range holds a reference to its segment and, only inside a call, a read transaction. Chunks
+ * larger than a page lie in overflow pages that an append-only segment never reuses, so views stay
+ * good after the transaction; smaller ones share a leaf page that moves, so they are copied out. A
+ * chunk that fails its checksum is reported once and skipped by the next call. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool/env.h"
+#include "spool/internal.h"
+
+#include "base/cursor.h"
+
+enum { LEAF_BYTES = 4096 };
+
+struct slsr_range {
+    struct slsr_spool *spool;
+    uint64_t seq, to;
+    struct segment *seg;
+    MDB_txn *txn; /* reset between calls */
+    struct layout_chunk chunk;
+    bool loaded;
+    uint32_t at;        /* frame inside the chunk that comes next */
+    uint32_t *ends;     /* of each frame, from the start of the chunk */
+    uint32_t *run_ends; /* the same for the last run, from its start; second half of the block */
+    size_t ends_size;
+    unsigned char small[LEAF_BYTES];
+    char project[SLSR_NAME_MAX + 1];
+    char logstore[SLSR_NAME_MAX + 1];
+    uint32_t shard;
+    uint32_t stream; /* id that the names above belong to */
+    bool named;
+    char base[SLSR_CURSOR_MAX + 1];
+    char cursor[SLSR_CURSOR_MAX + 1];
+    uint32_t cursor_group;
+    bool timed, by_arrival;
+    int64_t since_ms, until_ms;
+};
+
+int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t from, uint64_t to,
+                    struct slsr_err *err)
+{
+    struct slsr_range *range = calloc(1, sizeof *range);
+
+    *out = NULL;
+    if (range == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for a range");
+    range->spool = spool;
+    range->seq = from == 0 ? 1 : from;
+    range->to = to;
+    *out = range;
+    return 0;
+}
+
+static void leave_segment(struct slsr_range *range)
+{
+    if (range->txn != NULL)
+        mdb_txn_abort(range->txn);
+    range->txn = NULL;
+    segment_release(range->spool, range->seg);
+    range->seg = NULL;
+    range->loaded = false;
+}
+
+void slsr_range_close(struct slsr_range *range)
+{
+    if (range == NULL)
+        return;
+    leave_segment(range);
+    free(range->ends);
+    free(range);
+}
+
+void slsr_range_seek(struct slsr_range *range, uint64_t seq)
+{
+    const struct layout_header *h = &range->chunk.header;
+
+    range->seq = seq == 0 ? 1 : seq;
+    if (range->loaded && range->seq >= h->first && range->seq < h->first + h->count)
+        range->at = (uint32_t)(range->seq - h->first);
+    else
+        range->loaded = false;
+}
+
+uint64_t slsr_range_position(const struct slsr_range *range)
+{
+    return range->seq;
+}
+
+void slsr_range_time(struct slsr_range *range, int64_t since_ms, int64_t until_ms, bool by_arrival)
+{
+    range->timed = true;
+    range->since_ms = since_ms;
+    range->until_ms = until_ms;
+    range->by_arrival = by_arrival;
+}
+
+/* Sequences [first, next) that the spool holds now; a reading tool looks at the disk. */
+int slsr_spool_bounds(struct slsr_spool *spool, uint64_t *oldest, uint64_t *next,
+                      struct slsr_err *err)
+{
+    struct segment *seg = NULL;
+    int rc = 0;
+
+    pthread_mutex_lock(&spool->lock);
+    if (spool->mode == SLSR_SPOOL_READ)
+        rc = segments_refresh(spool, err);
+    *oldest = spool->segment_count > 0 ? spool->segments[0]->first : 1;
+    *next = spool->next_seq;
+    pthread_mutex_unlock(&spool->lock);
+    if (rc != 0 || spool->mode == SLSR_SPOOL_WRITE)
+        return rc;
+    rc = segment_acquire(spool, UINT64_MAX, &seg, err);
+    if (rc == 0)
+        rc = segment_tail(seg, err);
+    if (rc == 0)
+        *next = seg->next;
+    segment_release(spool, seg);
+    return rc == SLSR_ENOMATCH
+               ? slsr_fail(err, SLSR_ENOSPOOL, "%s holds no frames yet", spool->config.path)
+               : rc;
+}
+
+static int begin(struct slsr_range *range)
+{
+    if (range->txn != NULL)
+        return mdb_txn_renew(range->txn);
+    return mdb_txn_begin(range->seg->env, NULL, MDB_RDONLY, &range->txn);
+}
+
+static void end(struct slsr_range *range)
+{
+    if (range->txn != NULL)
+        mdb_txn_reset(range->txn);
+}
+
+static bool outside(const struct slsr_range *range, const struct layout_index *index)
+{
+    if (range->by_arrival)
+        return index->arrival_ms < range->since_ms || index->arrival_ms >= range->until_ms;
+    return (int64_t)index->max_time_s * 1000 + 999 < range->since_ms ||
+           (int64_t)index->min_time_s * 1000 >= range->until_ms;
+}
+
+/* With a time window: moves range->seq over chunks that cannot match, by the index alone. */
+static int skip_by_time(struct slsr_range *range)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    struct layout_index index;
+    int rc = mdb_cursor_open(range->txn, range->seg->index, &cursor);
+
+    if (rc == 0)
+        rc = segment_floor(cursor, range->seq, &key, &data);
+    while (rc == 0) {
+        const uint64_t first = env_key(&key);
+
+        if (!layout_get_index(data.mv_data, data.mv_size, &index) || !outside(range, &index)) {
+            if (first > range->seq)
+                range->seq = first;
+            break;
+        }
+        range->seq = first + index.count;
+        rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    return rc;
+}
+
+static int decode_table(struct slsr_range *range, struct slsr_err *err)
+{
+    const struct layout_chunk *chunk = &range->chunk;
+    uint32_t last = 0;
+
+    if (range->ends_size < chunk->header.count) {
+        uint32_t *more = realloc(range->ends, 2 * (size_t)chunk->header.count * sizeof *more);
+
+        if (more == NULL)
+            return slsr_fail(err, SLSR_ENOMEM, "no memory for a chunk's table");
+        range->ends = more;
+        range->ends_size = chunk->header.count;
+        range->run_ends = more + chunk->header.count;
+    }
+    for (uint32_t i = 0; i < chunk->header.count; i++) {
+        struct slsr_frame_meta meta;
+
+        layout_get_meta(chunk->meta + (size_t)i * LAYOUT_META_BYTES, &meta);
+        if (meta.end <= last || meta.end > chunk->frames.n)
+            return slsr_fail(err, SLSR_ECORRUPT, "the table of a chunk points outside of it");
+        range->ends[i] = meta.end;
+        last = meta.end;
+    }
+    if (last != chunk->frames.n)
+        return slsr_fail(err, SLSR_ECORRUPT, "the table of a chunk does not cover it");
+    memcpy(range->base, chunk->cursor.p, chunk->cursor.n);
+    range->base[chunk->cursor.n] = '\0';
+    range->cursor_group = UINT32_MAX;
+    return 0;
+}
+
+static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
+{
+    bool header_ok = false;
+    int rc;
+
+    if (data.mv_size <= sizeof range->small) {
+        memcpy(range->small, data.mv_data, data.mv_size);
+        data.mv_data = range->small;
+    }
+    rc = layout_get_chunk(data.mv_data, data.mv_size, &range->chunk, &header_ok, err);
+    if (rc == 0 && range->chunk.header.first != first)
+        rc = slsr_fail(err, SLSR_ECORRUPT, "chunk header names another sequence");
+    if (rc == 0)
+        rc = decode_table(range, err);
+    if (rc == SLSR_ECORRUPT || rc == SLSR_EVERSION)
+        range->seq = header_ok ? first + range->chunk.header.count : first + 1;
+    if (rc != 0)
+        return slsr_wrap(err, rc, "spool %s, frames %llu..%s", range->spool->config.path,
+                         (unsigned long long)first, header_ok ? "" : "?");
+    range->loaded = true;
+    range->at = (uint32_t)(range->seq - first);
+    return 0;
+}
+
+/* Loads the chunk with range->seq, or the next one behind a gap, from the range's segment.
+ * ENOMATCH: this segment has none. */
+static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key = {0};
+    MDB_val data = {0};
+    int rc = begin(range);
+
+    if (rc == 0 && range->timed)
+        rc = skip_by_time(range);
+    if (rc == 0)
+        rc = mdb_cursor_open(range->txn, range->seg->chunks, &cursor);
+    if (rc == 0)
+        rc = segment_floor(cursor, range->seq, &key, &data);
+    if (rc == 0) {
+        uint64_t first = env_key(&key);
+        struct layout_chunk chunk;
+        bool header_ok;
+        MDB_val probe = data;
+
+        /* does it reach up to seq? The count sits in the header. */
+        layout_get_chunk(probe.mv_data,
+                         probe.mv_size < LAYOUT_HEADER_BYTES ? 0 : LAYOUT_HEADER_BYTES, &chunk,
+                         &header_ok, NULL);
+        if (first < range->seq &&
+            (!header_ok || chunk.header.first + chunk.header.count <= range->seq)) {
+            rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+            if (rc == 0) {
+                first = env_key(&key);
+                if (range->seq < first)
+                    range->seq = first;
+            }
+        }
+        if (rc == 0 && first > range->seq)
+            range->seq = first;
+        if (rc == 0 && range->seq < range->to) {
+            rc = load_value(range, first, data, err);
+            mdb_cursor_close(cursor);
+            end(range);
+            return rc;
+        }
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    end(range);
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
+    return env_fail(err, rc, "cannot read spool %s at frame %llu", range->spool->config.path,
+                    (unsigned long long)range->seq);
+}
+
+/* The segment after the range's own, or none. */
+static bool next_segment(struct slsr_range *range, uint64_t *first)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&range->spool->lock);
+    for (size_t i = 0; i < range->spool->segment_count && !found; i++)
+        if (range->spool->segments[i]->first > range->seg->first) {
+            *first = range->spool->segments[i]->first;
+            found = true;
+        }
+    pthread_mutex_unlock(&range->spool->lock);
+    return found;
+}
+
+static int load(struct slsr_range *range, struct slsr_err *err)
+{
+    uint64_t oldest;
+    uint64_t next;
+    int rc;
+
+    range->loaded = false;
+    if (range->spool->mode == SLSR_SPOOL_WRITE && range->seq >= range->spool->next_seq)
+        return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
+    if (range->seg != NULL && range->seq >= range->seg->first) {
+        uint64_t first;
+
+        /* the usual case: the next chunk lies in the same segment, no look at the directory */
+        if (!next_segment(range, &first) || range->seq < first) {
+            rc = load_from_segment(range, err);
+            if (rc != SLSR_ENOMATCH)
+                return rc;
+        }
+    }
+    rc = slsr_spool_bounds(range->spool, &oldest, &next, err);
+    if (rc != 0)
+        return rc;
+    if (range->seq < oldest)
+        range->seq = oldest;
+    while (range->seq < next && range->seq < range->to) {
+        uint64_t first;
+
+        if (range->seg == NULL || range->seq < range->seg->first ||
+            (next_segment(range, &first) && range->seq >= first)) {
+            leave_segment(range);
+            rc = segment_acquire(range->spool, range->seq, &range->seg, err);
+            if (rc != 0)
+                return rc;
+            if (range->seq < range->seg->first)
+                range->seq = range->seg->first;
+        }
+        rc = load_from_segment(range, err);
+        if (rc != SLSR_ENOMATCH)
+            return rc;
+        if (range->seq >= range->to || !next_segment(range, &first))
+            break;
+        range->seq = first > range->seq ? first : range->seq;
+    }
+    return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
+}
+
+static int want_chunk(struct slsr_range *range, struct slsr_err *err)
+{
+    if (range->seq >= range->to)
+        return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
+    if (range->loaded && range->at < range->chunk.header.count)
+        return 0;
+    return load(range, err);
+}
+
+static int name_stream(struct slsr_range *range, struct slsr_err *err)
+{
+    struct slsr_spool *spool = range->spool;
+    const uint32_t id = range->chunk.header.stream;
+    const struct stream *stream;
+    int rc = 0;
+
+    if (range->named && range->stream == id)
+        return 0;
+    pthread_mutex_lock(&spool->lock);
+    stream = id < spool->stream_count ? spool->streams[id] : NULL;
+    if ((stream == NULL || !stream->used) && spool->mode == SLSR_SPOOL_READ) {
+        rc = segment_load_streams(spool, range->seg, err);
+        stream = id < spool->stream_count ? spool->streams[id] : NULL;
+    }
+    if (rc == 0 && (stream == NULL || !stream->used))
+        rc = slsr_fail(err, SLSR_ECORRUPT, "frame %llu belongs to unknown stream %u",
+                       (unsigned long long)range->seq, id);
+    if (rc == 0) {
+        memcpy(range->project, stream->project, sizeof range->project);
+        memcpy(range->logstore, stream->logstore, sizeof range->logstore);
+        range->shard = stream->shard;
+        range->stream = id;
+        range->named = true;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct slsr_err *err)
+{
+    struct slsr_frame_meta meta;
+    uint32_t start;
+    const char *space;
+    int rc = want_chunk(range, err);
+
+    if (rc == 0) {
+        rc = name_stream(range, err);
+        if (rc == SLSR_ECORRUPT) {
+            range->seq = range->chunk.header.first + range->chunk.header.count;
+            range->loaded = false;
+        }
+    }
+    if (rc != 0)
+        return rc;
+    layout_get_meta(range->chunk.meta + (size_t)range->at * LAYOUT_META_BYTES, &meta);
+    start = range->at == 0 ? 0 : range->ends[range->at - 1];
+    frame->seq = range->seq;
+    frame->arrival_ms = range->chunk.header.arrival_ms;
+    frame->time_s = meta.time_s;
+    frame->time_ns = meta.time_ns;
+    frame->stream = (struct slsr_stream){range->project, range->logstore, range->shard};
+    if (range->cursor_group != meta.group) {
+        cursor_of_group(range->base, meta.group, range->cursor);
+        range->cursor_group = meta.group;
+    }
+    frame->cursor = slsr_bytes_of(range->cursor);
+    frame->index = meta.index;
+    frame->wire = (struct slsr_bytes){range->chunk.frames.p + start, meta.end - start};
+    space = memchr(frame->wire.p, ' ', frame->wire.n < 12 ? frame->wire.n : 12);
+    frame->message = frame->wire;
+    if (space != NULL) {
+        frame->message.p = space + 1;
+        frame->message.n = frame->wire.n - (size_t)(space + 1 - frame->wire.p);
+    }
+    range->at++;
+    range->seq++;
+    return 0;
+}
+
+int slsr_range_next_run(struct slsr_range *range, size_t max_bytes, struct slsr_run *run,
+                        struct slsr_err *err)
+{
+    uint32_t start;
+    uint32_t stop;
+    uint32_t n = 1;
+    int rc = want_chunk(range, err);
+
+    if (rc != 0)
+        return rc;
+    start = range->at == 0 ? 0 : range->ends[range->at - 1];
+    stop = range->chunk.header.count;
+    if (range->to - range->chunk.header.first < stop)
+        stop = (uint32_t)(range->to - range->chunk.header.first);
+    while (range->at + n < stop && range->ends[range->at + n] - start <= max_bytes)
+        n++;
+    for (uint32_t i = 0; i < n; i++)
+        range->run_ends[i] = range->ends[range->at + i] - start;
+    run->first = range->seq;
+    run->count = n;
+    run->ends = range->run_ends;
+    run->wire = (struct slsr_bytes){range->chunk.frames.p + start, range->run_ends[n - 1]};
+    range->at += n;
+    range->seq += n;
+    return 0;
+}

@@ -1,0 +1,180 @@
+/* Giving space back: whole segments from the head, by unlink.
+ *
+ * A segment may go when all targets have taken all of it (I5) and it is older than retention_time
+ * or the delivered part is larger than retention_size; under pressure (max_size, min_free_disk)
+ * delivered segments go early. Undelivered ones go only with when_full = drop_oldest, said aloud.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spool/internal.h"
+
+#include "base/clock.h"
+#include "base/diag.h"
+
+/* First sequence that some target still needs. Lock held. */
+static uint64_t needed_from(const struct slsr_spool *spool)
+{
+    uint64_t floor = UINT64_MAX;
+
+    for (size_t i = 0; i < spool->target_count; i++)
+        if (spool->targets[i].state.acked < floor)
+            floor = spool->targets[i].state.acked;
+    return floor == UINT64_MAX ? 0 : floor; /* no target yet: everything is needed */
+}
+
+struct usage {
+    uint64_t disk;      /* all segments */
+    uint64_t delivered; /* sealed and taken by all */
+    uint64_t free_disk;
+};
+
+/* Lock held. */
+static void measure(struct slsr_spool *spool, struct usage *usage)
+{
+    const uint64_t floor = needed_from(spool);
+    struct statvfs vfs;
+
+    *usage = (struct usage){.free_disk = UINT64_MAX};
+    for (size_t i = 0; i < spool->segment_count; i++) {
+        struct segment *seg = spool->segments[i];
+
+        if (seg->active || seg->disk_bytes == 0)
+            seg->disk_bytes = segment_disk(spool, seg);
+        usage->disk += seg->disk_bytes;
+        if (i + 1 < spool->segment_count && spool->segments[i + 1]->first <= floor)
+            usage->delivered += seg->disk_bytes;
+    }
+    if (statvfs(spool->config.path, &vfs) == 0)
+        usage->free_disk = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+static bool fits(const struct slsr_spool *spool, const struct usage *usage, size_t need)
+{
+    const struct slsr_spool_config *c = &spool->config;
+
+    if (c->max_size_bytes > 0 && usage->disk + need > (uint64_t)c->max_size_bytes)
+        return false;
+    return c->min_free_disk_bytes <= 0 ||
+           usage->free_disk >= (uint64_t)c->min_free_disk_bytes + need;
+}
+
+/* When its last frame came; a sealed segment of an earlier run must be looked into. Lock held. */
+static int64_t age_ms(struct slsr_spool *spool, struct segment *seg)
+{
+    if (seg->next == 0) {
+        const bool open = seg->env != NULL;
+
+        if (segment_open(spool, seg, false, NULL) == 0) {
+            if (segment_tail(seg, NULL) != 0)
+                seg->newest_ms = clock_wall_ms(); /* damaged: keep it for the operator */
+            if (!open && seg->refs == 0)
+                segment_close(seg);
+        }
+        if (seg->next == 0)
+            seg->next = seg->first;
+    }
+    return clock_wall_ms() - seg->newest_ms;
+}
+
+/* Lock held. */
+static void unlink_head(struct slsr_spool *spool, struct usage *usage)
+{
+    struct segment *seg = spool->segments[0];
+    char path[4200];
+    char lock_path[4208];
+
+    segment_path(spool, seg->first, path, sizeof path);
+    snprintf(lock_path, sizeof lock_path, "%s-lock", path);
+    if (unlink(path) != 0)
+        diag(SLSR_LOG_WARNING, "spool", "cannot delete delivered segment %s: check its owner",
+             path);
+    unlink(lock_path);
+    usage->disk -= seg->disk_bytes;
+    usage->delivered -= usage->delivered < seg->disk_bytes ? usage->delivered : seg->disk_bytes;
+    if (usage->free_disk != UINT64_MAX)
+        usage->free_disk += seg->disk_bytes;
+    memmove(spool->segments, spool->segments + 1,
+            (--spool->segment_count) * sizeof(struct segment *));
+    if (seg->refs > 0) {
+        seg->doomed = true;
+    } else {
+        segment_close(seg);
+        free(seg);
+    }
+}
+
+static bool head_delivered(const struct slsr_spool *spool)
+{
+    return spool->segment_count > 1 && spool->segments[1]->first <= needed_from(spool);
+}
+
+static void drop_head(struct slsr_spool *spool, struct usage *usage)
+{
+    const uint64_t from = spool->segments[0]->first;
+    const uint64_t to = spool->segments[1]->first;
+
+    diag(SLSR_LOG_ERROR, "spool",
+         "full: dropped undelivered frames %llu..%llu (spool.when_full is drop_oldest)",
+         (unsigned long long)from, (unsigned long long)(to - 1));
+    for (size_t i = 0; i < spool->target_count; i++)
+        if (spool->targets[i].state.acked < to) {
+            spool->targets[i].state.acked = to;
+            spool->targets[i].dirty = true;
+        }
+    unlink_head(spool, usage);
+}
+
+int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_err *err)
+{
+    const struct slsr_spool_config *c = &spool->config;
+    struct usage usage;
+    int rc = 0;
+
+    pthread_mutex_lock(&spool->lock);
+    measure(spool, &usage);
+    while (head_delivered(spool)) {
+        const bool old =
+            c->retention_time_ms > 0 && age_ms(spool, spool->segments[0]) > c->retention_time_ms;
+        const bool large =
+            c->retention_size_bytes > 0 && usage.delivered > (uint64_t)c->retention_size_bytes;
+
+        if (!old && !large && (need_bytes == 0 || fits(spool, &usage, need_bytes)))
+            break;
+        unlink_head(spool, &usage);
+    }
+    while (need_bytes > 0 && c->when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
+           !fits(spool, &usage, need_bytes))
+        drop_head(spool, &usage);
+    if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
+        rc = slsr_fail(err, SLSR_EFULL,
+                       "spool %s is full (%llu MiB used, %llu MiB free on its disk): pulling waits "
+                       "until a target takes frames or the limits are raised",
+                       c->path, (unsigned long long)(usage.disk >> 20),
+                       (unsigned long long)(usage.free_disk >> 20));
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+int slsr_spool_wait_room(struct slsr_spool *spool, struct slsr_stop *stop, int64_t timeout_ms,
+                         struct slsr_err *err)
+{
+    const int64_t until = clock_mono_ms() + timeout_ms;
+
+    for (;;) {
+        size_t need;
+        int rc;
+
+        pthread_mutex_lock(&spool->lock);
+        need = spool->wanted_bytes > 0 ? spool->wanted_bytes : 1;
+        pthread_mutex_unlock(&spool->lock);
+        rc = retain_make_room(spool, need, err);
+        if (rc != SLSR_EFULL || clock_mono_ms() >= until)
+            return rc;
+        if (slsr_stop_wait(stop, 200)) /* free disk space sends no event */
+            return slsr_fail(err, SLSR_ESTOPPED, "stopped while the spool was full");
+    }
+}

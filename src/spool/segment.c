@@ -1,0 +1,405 @@
+/* Segments: one LMDB environment per file seg-<first sequence, 16 hex digits>.mdb.
+ *
+ * A segment is append-only: nothing in it is ever overwritten or deleted, so a value that lies in
+ * overflow pages stays where it is as long as the environment is open. Readers rely on that: they
+ * keep a reference to the segment, not a transaction. Within one process a file is opened at most
+ * once (LMDB's rule), hence the shared table with references. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spool/env.h"
+#include "spool/internal.h"
+
+#include "base/clock.h"
+
+/* Address space behind the rotation limit, so that even the largest batch fits one transaction. */
+static const size_t MAP_SLACK = (size_t)1536 * 1024 * 1024;
+
+void segment_path(const struct slsr_spool *spool, uint64_t first, char *out, size_t size)
+{
+    snprintf(out, size, "%s/seg-%016llx.mdb", spool->config.path, (unsigned long long)first);
+}
+
+static bool name_of_segment(const char *name, uint64_t *first)
+{
+    char *end;
+
+    if (strncmp(name, "seg-", 4) != 0 || strlen(name) != 4 + 16 + 4)
+        return false;
+    errno = 0;
+    *first = strtoull(name + 4, &end, 16);
+    return errno == 0 && strcmp(end, ".mdb") == 0 && *first > 0;
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const uint64_t x = (*(struct segment *const *)a)->first;
+    const uint64_t y = (*(struct segment *const *)b)->first;
+
+    return x < y ? -1 : x > y;
+}
+
+static struct segment *known(const struct slsr_spool *spool, uint64_t first)
+{
+    for (size_t i = spool->segment_count; i-- > 0;)
+        if (spool->segments[i]->first == first)
+            return spool->segments[i];
+    return NULL;
+}
+
+static int add_segment(struct slsr_spool *spool, uint64_t first, struct segment **out)
+{
+    struct segment *seg = calloc(1, sizeof *seg);
+
+    if (seg == NULL || spool->segment_count >= SEGMENTS_MAX) {
+        free(seg);
+        return SLSR_ENOMEM;
+    }
+    if ((spool->segment_count & (spool->segment_count + 1)) == 0) {
+        const size_t room = (spool->segment_count + 1) * 2;
+        struct segment **more = realloc(spool->segments, room * sizeof(struct segment *));
+
+        if (more == NULL) {
+            free(seg);
+            return SLSR_ENOMEM;
+        }
+        spool->segments = more;
+    }
+    seg->first = first;
+    spool->segments[spool->segment_count++] = seg;
+    qsort(spool->segments, spool->segment_count, sizeof(struct segment *), by_first);
+    if (out != NULL)
+        *out = seg;
+    return 0;
+}
+
+/* Reader: what is gone from the directory leaves the table; open views stay valid until released.
+ */
+static void drop_vanished(struct slsr_spool *spool)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < spool->segment_count; i++) {
+        struct segment *seg = spool->segments[i];
+        char path[4200];
+
+        segment_path(spool, seg->first, path, sizeof path);
+        if (access(path, F_OK) == 0) {
+            spool->segments[kept++] = seg;
+        } else if (seg->refs > 0) {
+            seg->doomed = true;
+        } else {
+            segment_close(seg);
+            free(seg);
+        }
+    }
+    spool->segment_count = kept;
+}
+
+int segments_refresh(struct slsr_spool *spool, struct slsr_err *err)
+{
+    DIR *dir = opendir(spool->config.path);
+    struct dirent *entry;
+    int rc = 0;
+
+    if (dir == NULL)
+        return slsr_fail_errno(err,
+                               errno == EACCES   ? SLSR_EPERM
+                               : errno == ENOENT ? SLSR_ENOSPOOL
+                                                 : SLSR_EIO,
+                               errno, "cannot read spool directory %s", spool->config.path);
+    if (spool->mode == SLSR_SPOOL_READ)
+        drop_vanished(spool);
+    while (rc == 0 && (entry = readdir(dir)) != NULL) {
+        uint64_t first;
+
+        if (name_of_segment(entry->d_name, &first) && known(spool, first) == NULL)
+            rc = add_segment(spool, first, NULL);
+    }
+    closedir(dir);
+    if (rc != 0)
+        return slsr_fail(err, rc, "too many segments in %s", spool->config.path);
+    return 0;
+}
+
+void segment_close(struct segment *seg)
+{
+    if (seg->env != NULL)
+        mdb_env_close(seg->env);
+    seg->env = NULL;
+}
+
+static int open_databases(struct segment *seg, unsigned flags, const char *path,
+                          struct slsr_err *err)
+{
+    static const char *const names[] = {"c", "i", "k", "m"};
+    MDB_dbi *const slots[] = {&seg->chunks, &seg->index, &seg->streams, &seg->meta};
+    MDB_txn *txn = NULL;
+    MDB_val key = {4, (void *)"head"};
+    MDB_val data;
+    struct layout_head head;
+    int rc = mdb_txn_begin(seg->env, NULL, (flags & MDB_CREATE) ? 0 : MDB_RDONLY, &txn);
+
+    for (int i = 0; rc == 0 && i < 4; i++)
+        rc = mdb_dbi_open(txn, names[i], flags | (i < 2 ? MDB_INTEGERKEY : 0), slots[i]);
+    if (rc == 0 && (flags & MDB_CREATE) == 0) {
+        rc = mdb_get(txn, seg->meta, &key, &data);
+        if (rc == 0 && !layout_get_head(data.mv_data, data.mv_size, &head))
+            rc = MDB_CORRUPTED;
+        if (rc == 0 && head.version > LAYOUT_VERSION) {
+            mdb_txn_abort(txn);
+            return slsr_fail(err, SLSR_EVERSION,
+                             "%s has layout %u, this sls-relay reads up to %d: "
+                             "use the newer version",
+                             path, head.version, LAYOUT_VERSION);
+        }
+    }
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return env_fail(err, rc, "cannot read %s", path);
+    }
+    rc = mdb_txn_commit(txn); /* an abort would close the handles */
+    return rc == 0 ? 0 : env_fail(err, rc, "cannot open the databases of %s", path);
+}
+
+int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, struct slsr_err *err)
+{
+    char path[4200];
+    int rc;
+
+    if (seg->env != NULL)
+        return 0;
+    segment_path(spool, seg->first, path, sizeof path);
+    rc = env_open(&seg->env, path, 4, write ? spool->segment_bytes + MAP_SLACK : 0, write, err);
+    if (rc == 0) {
+        int dead;
+
+        if (spool->mode == SLSR_SPOOL_WRITE)
+            mdb_reader_check(seg->env, &dead);
+        rc = open_databases(seg, 0, path, err);
+    }
+    if (rc != 0)
+        segment_close(seg);
+    return rc;
+}
+
+int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
+                    struct slsr_err *err)
+{
+    struct segment *found = NULL;
+    int rc = 0;
+
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = spool->segment_count; i-- > 0;) {
+        found = spool->segments[i];
+        if (found->first <= seq)
+            break;
+    }
+    if (found == NULL)
+        rc = slsr_fail(err, SLSR_ENOMATCH, "the spool is empty");
+    else
+        rc = segment_open(spool, found, false, err);
+    if (rc == 0) {
+        found->refs++;
+        *out = found;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+void segment_release(struct slsr_spool *spool, struct segment *seg)
+{
+    if (seg == NULL)
+        return;
+    pthread_mutex_lock(&spool->lock);
+    if (--seg->refs == 0 && seg->doomed) {
+        segment_close(seg);
+        free(seg);
+    } else if (seg->refs == 0 && !seg->active && seg != spool->segments[spool->segment_count - 1]) {
+        segment_close(seg); /* resident size counts every page read: let go early */
+    }
+    pthread_mutex_unlock(&spool->lock);
+}
+
+int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
+{
+    size_t wanted = (size_t)seq;
+    int rc;
+
+    key->mv_size = sizeof wanted;
+    key->mv_data = &wanted;
+    rc = mdb_cursor_get(cursor, key, data, MDB_SET_RANGE);
+    if (rc == 0 && env_key(key) == seq)
+        return 0;
+    return mdb_cursor_get(cursor, key, data, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+}
+
+int segment_tail(struct segment *seg, struct slsr_err *err)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    struct layout_index index;
+    struct layout_head head;
+    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, seg->index, &cursor);
+    if (rc == 0)
+        rc = mdb_cursor_get(cursor, &key, &data, MDB_LAST);
+    if (rc == 0) {
+        if (!layout_get_index(data.mv_data, data.mv_size, &index)) {
+            rc = MDB_CORRUPTED;
+        } else {
+            seg->next = env_key(&key) + index.count;
+            seg->end_bytes = index.bytes_before + index.bytes;
+            seg->newest_ms = index.arrival_ms;
+        }
+    } else if (rc == MDB_NOTFOUND) {
+        key = (MDB_val){4, (void *)"head"};
+        rc = mdb_get(txn, seg->meta, &key, &data);
+        if (rc == 0 && !layout_get_head(data.mv_data, data.mv_size, &head))
+            rc = MDB_CORRUPTED;
+        if (rc == 0) {
+            seg->next = seg->first;
+            seg->end_bytes = head.bytes_before;
+            seg->newest_ms = 0;
+        }
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == 0 ? 0
+                   : env_fail(err, rc, "cannot read the end of segment %016llx",
+                              (unsigned long long)seg->first);
+}
+
+int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, seg->streams, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        uint32_t id;
+        char position[SLSR_CURSOR_MAX + 1];
+        struct stream *stream;
+
+        if (!layout_get_stream(data.mv_data, data.mv_size, &id, position)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        stream = stream_put(spool, id, key.mv_data, key.mv_size);
+        if (stream == NULL)
+            rc = MDB_CORRUPTED;
+        else
+            memcpy(stream->cursor, position, sizeof stream->cursor);
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND ? 0
+                              : env_fail(err, rc, "cannot read the checkpoints of segment %016llx",
+                                         (unsigned long long)seg->first);
+}
+
+static int first_transaction(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+{
+    struct layout_head head = {.version = LAYOUT_VERSION,
+                               .first = seg->first,
+                               .bytes_before = spool->total_bytes,
+                               .created_ms = clock_wall_ms()};
+    unsigned char value[LAYOUT_HEAD_BYTES];
+    MDB_val key = {4, (void *)"head"};
+    MDB_val data = {sizeof value, value};
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
+
+    memcpy(head.lineage, spool->lineage, sizeof head.lineage);
+    layout_put_head(value, &head);
+    if (rc == 0)
+        rc = mdb_put(txn, seg->meta, &key, &data, 0);
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; rc == 0 && i < spool->stream_count; i++) {
+        unsigned char record[LAYOUT_STREAM_BYTES];
+        struct stream *stream = spool->streams[i];
+
+        if (stream == NULL || !stream->used)
+            continue;
+        key = (MDB_val){strlen(stream->key), stream->key};
+        data = (MDB_val){layout_put_stream(record, (uint32_t)i, stream->cursor), record};
+        rc = mdb_put(txn, seg->streams, &key, &data, 0);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == 0 ? 0 : env_fail(err, rc, "cannot start a segment in %s", spool->config.path);
+}
+
+int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_err *err)
+{
+    struct segment *seg = calloc(1, sizeof *seg);
+    struct segment *listed = NULL;
+    char path[4200];
+    char lock_path[4208];
+    int rc;
+
+    if (seg == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for a segment");
+    seg->first = spool->next_seq;
+    segment_path(spool, seg->first, path, sizeof path);
+    rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, err);
+    if (rc == 0)
+        rc = open_databases(seg, MDB_CREATE, path, err);
+    if (rc == 0)
+        rc = first_transaction(spool, seg, err);
+    if (rc == 0)
+        rc = env_sync_dir(spool->config.path, err);
+    if (rc == 0)
+        rc = segment_tail(seg, err);
+    if (rc != 0) {
+        segment_close(seg);
+        unlink(path);
+        snprintf(lock_path, sizeof lock_path, "%s-lock", path);
+        unlink(lock_path);
+        free(seg);
+        return rc;
+    }
+    pthread_mutex_lock(&spool->lock);
+    rc = add_segment(spool, seg->first, &listed);
+    if (rc == 0) {
+        *listed = *seg;
+        listed->active = true;
+        *out = listed;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    if (rc != 0) {
+        segment_close(seg);
+        slsr_fail(err, rc, "too many segments in %s", spool->config.path);
+    }
+    free(seg);
+    return rc;
+}
+
+uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg)
+{
+    char path[4200];
+    struct stat st;
+
+    segment_path(spool, seg->first, path, sizeof path);
+    return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}

@@ -1,0 +1,213 @@
+/* Figures and time look-ups, from index records and headers alone. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "spool/env.h"
+#include "spool/internal.h"
+
+/* What stands in front of seq: index record of its chunk. ENOMATCH: seq is at or behind the end. */
+static int index_at(struct slsr_spool *spool, uint64_t seq, uint64_t *first,
+                    struct layout_index *index, struct slsr_err *err)
+{
+    struct segment *seg = NULL;
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = segment_acquire(spool, seq, &seg, err);
+
+    if (rc != 0)
+        return rc;
+    rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, seg->index, &cursor);
+    if (rc == 0)
+        rc = seq < seg->first ? mdb_cursor_get(cursor, &key, &data, MDB_FIRST)
+                              : segment_floor(cursor, seq, &key, &data);
+    if (rc == 0 && !layout_get_index(data.mv_data, data.mv_size, index))
+        rc = MDB_CORRUPTED;
+    if (rc == 0)
+        *first = env_key(&key);
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    segment_release(spool, seg);
+    return rc == 0 ? 0
+                   : env_fail(err, rc, "cannot look up frame %llu in spool %s",
+                              (unsigned long long)seq, spool->config.path);
+}
+
+/* Totals behind the last frame. */
+static int tail_of(struct slsr_spool *spool, uint64_t *next, uint64_t *bytes, int64_t *newest_ms,
+                   struct slsr_err *err)
+{
+    struct segment *seg = NULL;
+    int rc;
+
+    for (uint64_t at = UINT64_MAX;;) {
+        struct segment copy;
+
+        rc = segment_acquire(spool, at, &seg, err);
+        if (rc != 0)
+            return rc;
+        copy = *seg;
+        rc = segment_tail(&copy, err);
+        segment_release(spool, seg);
+        if (rc != 0)
+            return rc;
+        if (at == UINT64_MAX) {
+            *next = copy.next;
+            *bytes = copy.end_bytes;
+        }
+        *newest_ms = copy.newest_ms;
+        if (copy.newest_ms != 0 || copy.first <= 1)
+            return 0;
+        at = copy.first - 1; /* fresh segment: the newest frame is in the one before */
+        pthread_mutex_lock(&spool->lock);
+        const bool gone = spool->segment_count == 0 || spool->segments[0]->first > at;
+        pthread_mutex_unlock(&spool->lock);
+        if (gone)
+            return 0;
+    }
+}
+
+int slsr_spool_stat(struct slsr_spool *spool, struct slsr_spool_stat *out, struct slsr_err *err)
+{
+    struct layout_index index;
+    uint64_t first;
+    uint64_t bytes = 0;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    rc = slsr_spool_bounds(spool, &out->oldest_seq, &out->next_seq, err);
+    if (rc == 0)
+        rc = tail_of(spool, &out->next_seq, &bytes, &out->newest_arrival_ms, err);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < spool->segment_count; i++)
+        out->disk_bytes += segment_disk(spool, spool->segments[i]);
+    out->segments = (uint32_t)spool->segment_count;
+    out->full = spool->full;
+    pthread_mutex_unlock(&spool->lock);
+    out->frames = out->next_seq - out->oldest_seq;
+    if (out->frames > 0) {
+        rc = index_at(spool, out->oldest_seq, &first, &index, err);
+        if (rc == 0) {
+            out->bytes = bytes - index.bytes_before;
+            out->oldest_arrival_ms = index.arrival_ms;
+        } else if (rc == SLSR_ENOMATCH) {
+            rc = 0;
+        }
+    }
+    out->live = spool->mode == SLSR_SPOOL_WRITE;
+    if (!out->live) {
+        char path[4200];
+        int fd;
+
+        snprintf(path, sizeof path, "%s/LOCK", spool->config.path);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            out->live = flock(fd, LOCK_SH | LOCK_NB) != 0;
+            close(fd);
+        }
+    }
+    return rc;
+}
+
+int slsr_spool_backlog(struct slsr_spool *spool, uint64_t seq, uint64_t *frames, uint64_t *bytes,
+                       int64_t *arrival_ms, struct slsr_err *err)
+{
+    struct layout_index index;
+    uint64_t oldest;
+    uint64_t next;
+    uint64_t first = 0;
+    uint64_t total = 0;
+    int64_t newest;
+    int rc = slsr_spool_bounds(spool, &oldest, &next, err);
+
+    *frames = 0;
+    *bytes = 0;
+    *arrival_ms = 0;
+    if (rc == 0)
+        rc = tail_of(spool, &next, &total, &newest, err);
+    if (rc != 0)
+        return rc;
+    if (seq < oldest)
+        seq = oldest;
+    if (seq >= next)
+        return 0;
+    rc = index_at(spool, seq, &first, &index, err);
+    if (rc != 0)
+        return rc;
+    *frames = next - seq;
+    *arrival_ms = index.arrival_ms;
+    /* inside a chunk: by its average frame, the figure is for people */
+    *bytes = total - index.bytes_before -
+             (uint64_t)index.bytes * (seq - first) / (index.count > 0 ? index.count : 1);
+    return 0;
+}
+
+/* First chunk of one segment that reaches up to ms. */
+static int seek_in_segment(struct segment *seg, int64_t ms, bool by_arrival, uint64_t *seq)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, seg->index, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        struct layout_index index;
+
+        if (!layout_get_index(data.mv_data, data.mv_size, &index))
+            continue;
+        if (by_arrival ? index.arrival_ms >= ms : (int64_t)index.max_time_s * 1000 + 999 >= ms) {
+            *seq = env_key(&key);
+            break;
+        }
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc;
+}
+
+int slsr_spool_seek_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, uint64_t *seq,
+                         struct slsr_err *err)
+{
+    uint64_t oldest;
+    uint64_t next;
+    uint64_t at;
+    int rc = slsr_spool_bounds(spool, &oldest, &next, err);
+
+    *seq = next;
+    for (at = oldest; rc == 0 && at < next;) {
+        struct segment *seg = NULL;
+        int found;
+
+        rc = segment_acquire(spool, at, &seg, err);
+        if (rc == 0)
+            rc = segment_tail(seg, err);
+        if (rc != 0) {
+            segment_release(spool, seg);
+            return rc;
+        }
+        at = seg->next > at ? seg->next : at + 1;
+        /* by arrival a whole segment is passed by its last record alone */
+        found = by_arrival && seg->newest_ms < ms ? MDB_NOTFOUND
+                                                  : seek_in_segment(seg, ms, by_arrival, seq);
+        segment_release(spool, seg);
+        if (found != MDB_NOTFOUND)
+            return found == 0 ? 0
+                              : env_fail(err, found, "cannot search spool %s", spool->config.path);
+    }
+    return rc;
+}

@@ -1,0 +1,1 @@
+slsr_unit(spool_test spool_test.c)
