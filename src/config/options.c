@@ -1,0 +1,249 @@
+/* All settings in one table, and what can be asked of it.
+ *
+ * A row is: path, kind, status, member, range, names, default as JSON, help. Rows that are LATER
+ * keep the documented format whole: a file that spells them out at their default loads, anything
+ * else is refused, so that no wish of the user is passed over in silence. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "slsrelay/config.h"
+#include "config/options.h"
+
+#define MEMBER(type, m) offsetof(struct type, m), sizeof(((struct type *)0)->m)
+#define SRC(m)          MEMBER(slsr_source_config, m)
+#define FMT(m)          MEMBER(slsr_format_config, m)
+#define SPL(m)          MEMBER(slsr_spool_config, m)
+#define TGT(m)          MEMBER(slsr_target_config, m)
+#define LOG(m)          MEMBER(slsr_log_config, m)
+#define CFG(m)          MEMBER(slsr_config, m)
+#define NONE            0, 0
+#define SECOND          INT64_C(1000)
+#define MINUTE          (60 * SECOND)
+#define HOUR            (60 * MINUTE)
+#define DAY             (24 * HOUR)
+#define KIB             INT64_C(1024)
+#define MIB             (1024 * KIB)
+#define TIB             (1024 * 1024 * MIB)
+
+#define FACILITIES                                                                                 \
+    "kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|ntp|audit|alert|clock|"     \
+    "local0|local1|local2|local3|local4|local5|local6|local7"
+#define SEVERITIES "emerg|alert|crit|err|warning|notice|info|debug"
+
+/* clang-format off */
+#define TEXT(path, member, initial, help) \
+    {path, OPT_STRING, OPT_READY, member, 0, 0, NULL, initial, help}
+#define SECRET(path, member, help) \
+    {path, OPT_SECRET, OPT_READY, member, 0, 0, NULL, "\"\"", help}
+#define SECRET_FILE(path, help) \
+    {path, OPT_SECRET_FILE, OPT_READY, NONE, 0, 0, NULL, "null", help}
+#define NUMBER(path, kind, member, min, max, initial, help) \
+    {path, kind, OPT_READY, member, min, max, NULL, initial, help}
+#define NAMES(path, kind, member, names, initial, help) \
+    {path, kind, OPT_READY, member, 0, 0, names, initial, help}
+#define BOOL(path, member, initial, help) \
+    {path, OPT_BOOL, OPT_READY, member, 0, 0, NULL, initial, help}
+#define LATER(path, initial, help) \
+    {path, OPT_ANY, OPT_LATER, NONE, 0, 0, NULL, initial, help}
+#define ALIAS(path, of) \
+    {path, OPT_ANY, OPT_ALIAS, NONE, 0, 0, of, "null", "means " of}
+
+static const struct option table[] = {
+    TEXT("source.endpoint", SRC(endpoint), "\"\"", "address of the service, such as https://cn-hangzhou.log.aliyuncs.com"),
+    TEXT("source.connect_to", SRC(connect_to), "null", "host:port to connect to instead of the endpoint's"),
+    TEXT("source.region", SRC(region), "null", "region for signature v4; by default read from the endpoint"),
+    NAMES("source.signature", OPT_ENUM, SRC(signature), "auto|v1|v4", "\"auto\"", "how requests are signed"),
+    TEXT("source.project", SRC(project), "\"\"", "project to read from"),
+    {"source.logstores", OPT_LIST, OPT_READY, SRC(logstores), 0, 0, NULL, "[]", "logstores to read, one or more"},
+    TEXT("source.consumer_group", SRC(consumer_group), "\"\"", "consumer group; created when it does not exist"),
+    TEXT("source.consumer", SRC(consumer), "null", "name within the group; by default made from host name and spool path"),
+    NAMES("source.cursor_position", OPT_POSITION, SRC(cursor_position), NULL, "\"begin\"", "where a shard without checkpoint begins: begin, end, a time or @epoch"),
+    BOOL("source.in_order", SRC(in_order), "true", "keep the order of logs over shard splits"),
+    TEXT("source.query", SRC(query), "\"\"", "filter that the service applies"),
+    NUMBER("source.heartbeat_interval", OPT_DURATION, SRC(heartbeat_interval_ms), 50, 10 * MINUTE, "\"20s\"", "time between two heartbeats"),
+    NUMBER("source.heartbeat_timeout", OPT_DURATION, SRC(heartbeat_timeout_ms), 100, HOUR, "\"60s\"", "after this silence the service gives our shards away"),
+    NUMBER("source.fetch_interval", OPT_DURATION, SRC(fetch_interval_ms), 0, HOUR, "\"200ms\"", "pause after a pull that brought nothing new"),
+    NUMBER("source.max_log_groups", OPT_INT, SRC(max_log_groups), 1, 1000, "1000", "log groups to ask for in one pull"),
+    NUMBER("source.checkpoint_interval", OPT_DURATION, SRC(checkpoint_interval_ms), 0, HOUR, "\"1s\"", "time between two reports of a checkpoint"),
+    LATER("source.checkpoint_after", "\"spooled\"", "what a checkpoint waits for"),
+    NAMES("source.on_invalid_cursor", OPT_ENUM, SRC(on_invalid_cursor), "begin|end||stop", "\"begin\"", "what to do when a checkpoint is older than the service's retention"),
+    SECRET("source.access_key_id", SRC(access_key_id), "access key id"),
+    SECRET("source.access_key_secret", SRC(access_key_secret), "access key secret"),
+    SECRET("source.security_token", SRC(security_token), "STS token that belongs to the key"),
+    SECRET_FILE("source.access_key_id_file", "file that holds the access key id"),
+    SECRET_FILE("source.access_key_secret_file", "file that holds the access key secret"),
+    SECRET_FILE("source.security_token_file", "file that holds the STS token"),
+    LATER("source.credentials_file", "null", "file with rotating credentials"),
+    LATER("source.ecs_ram_role", "null", "role of the ECS instance to take credentials from"),
+    TEXT("source.proxy", SRC(proxy), "null", "proxy for HTTPS; a password in it is treated as a secret"),
+    TEXT("source.ca_file", SRC(ca_file), "null", "certificates to trust instead of the system's"),
+
+    NAMES("format.protocol", OPT_ENUM, FMT(protocol), "rfc5424|rfc3164|seed", "\"rfc5424\"", "syslog header"),
+    NAMES("format.body", OPT_ENUM, FMT(body), "kv|json|cef|leef|raw|template", "\"kv\"", "what stands in the message"),
+    NAMES("format.sep", OPT_TEXT, FMT(sep), NULL, "\"||\"", "between two pairs of body kv"),
+    NAMES("format.facility", OPT_CODE, FMT(facility), FACILITIES, "\"user\"", "syslog facility, name or 0..23"),
+    NAMES("format.severity", OPT_CODE, FMT(severity), SEVERITIES, "\"info\"", "syslog severity, name or 0..7"),
+    LATER("format.severity_field", "null", "field to take the severity from"),
+    LATER("format.severity_map", "{}", "value of that field to severity"),
+    TEXT("format.hostname", FMT(hostname), "null", "HOSTNAME; by default this machine's name"),
+    TEXT("format.tag", FMT(tag), "null", "APP-NAME"),
+    TEXT("format.procid", FMT(procid), "null", "PROCID"),
+    TEXT("format.msgid", FMT(msgid), "null", "MSGID"),
+    BOOL("format.provenance", FMT(provenance), "false", "add where each log came from as structured data"),
+    TEXT("format.time_zone", FMT(time_zone), "\"UTC\"", "UTC, local or a name such as Asia/Shanghai"),
+    LATER("format.fields.include", "[]", "fields to send alone"),
+    LATER("format.fields.exclude", "[]", "fields to leave out"),
+    LATER("format.fields.rename", "{}", "old name to new name"),
+    LATER("format.filter", "null", "which logs to send"),
+    LATER("format.template", "null", "text of body template"),
+    LATER("format.cef", "{}", "mapping of body cef"),
+    LATER("format.leef", "{}", "mapping of body leef"),
+    NUMBER("format.max_message_size", OPT_SIZE, FMT(max_message_bytes), 256, 64 * MIB, "\"64KiB\"", "longest message"),
+    NAMES("format.oversize", OPT_ENUM, FMT(oversize), "truncate|split|dead", "\"truncate\"", "what happens to a longer one"),
+    NAMES("format.newline", OPT_ENUM, FMT(newline), "escape|keep|space", "\"escape\"", "what becomes of line breaks in values"),
+    NAMES("format.invalid_utf8", OPT_ENUM, FMT(invalid_utf8), "replace|escape|drop", "\"replace\"", "what becomes of bytes that are not UTF-8"),
+
+    TEXT("spool.path", SPL(path), "\"/var/lib/sls-relay/spool\"", "directory of the spool"),
+    NUMBER("spool.max_size", OPT_SIZE, SPL(max_size_bytes), 64 * KIB, 1024 * TIB, "\"10GiB\"", "most that the spool may take of the disk"),
+    NUMBER("spool.min_free_disk", OPT_SIZE, SPL(min_free_disk_bytes), 0, 1024 * TIB, "\"1GiB\"", "what must stay free on that disk"),
+    NAMES("spool.when_full", OPT_ENUM, SPL(when_full), "block|drop_oldest", "\"block\"", "stop pulling, or give up the oldest frames"),
+    NUMBER("spool.retention_time", OPT_DURATION, SPL(retention_time_ms), 0, 3660 * DAY, "\"24h\"", "how long delivered frames are kept"),
+    NUMBER("spool.retention_size", OPT_SHARE, SPL(retention_size_bytes), 0, 1024 * TIB, "\"20%\"", "how much of delivered frames is kept; a share is of max_size"),
+    LATER("spool.compression", "\"none\"", "compression of the spool"),
+    LATER("spool.encryption_key_file", "null", "key to encrypt the spool with"),
+
+    TEXT("targets.name", TGT(name), "null", "name in status, metrics and selectors; siem, siem-2 and so on by default"),
+    NAMES("targets.protocol", OPT_ENUM, TGT(protocol), "tcp|tls|udp|relp", "\"tcp\"", "transport; tls and relp are not available in this version"),
+    TEXT("targets.host", TGT(host), "\"\"", "name or address of the receiver"),
+    NUMBER("targets.port", OPT_INT, TGT(port), 1, 65535, "514", "port of the receiver"),
+    LATER("targets.servers", "[]", "several receivers to fail over between"),
+    NAMES("targets.framing", OPT_ENUM, TGT(framing), "auto|octet|lf", "\"auto\"", "how frames are told apart on a stream"),
+    LATER("targets.cert_path", "null", "certificate to trust for tls"),
+    LATER("targets.tls.ca_file", "null", "certificates to trust"),
+    LATER("targets.tls.cert_file", "null", "our certificate"),
+    LATER("targets.tls.key_file", "null", "its key"),
+    LATER("targets.tls.verify_hostname", "true", "compare the receiver's name with its certificate"),
+    LATER("targets.tls.server_name", "null", "name to expect in the certificate"),
+    LATER("targets.tls.min_version", "null", "oldest TLS version"),
+    LATER("targets.tls.fingerprints", "[]", "certificates to accept by fingerprint"),
+    NUMBER("targets.timeout", OPT_DURATION, TGT(timeout_ms), 1, DAY, "\"120s\"", "how long sent bytes may stay unacknowledged; sets stall_timeout too when that is not set"),
+    NUMBER("targets.connect_timeout", OPT_DURATION, TGT(connect_timeout_ms), 1, HOUR, "\"10s\"", "longest wait for a connection"),
+    NUMBER("targets.dead_timeout", OPT_DURATION, TGT(dead_timeout_ms), 1, DAY, "\"20s\"", "after this silence of the path a connection is dead"),
+    NUMBER("targets.stall_timeout", OPT_DURATION, TGT(stall_timeout_ms), 1, DAY, "\"120s\"", "how long a receiver may take nothing although it answers"),
+    NAMES("targets.delivery", OPT_ENUM, TGT(delivery), "auto|sent|received|read|proven|confirmed", "\"auto\"", "evidence that a frame needs before it counts as delivered"),
+    NUMBER("targets.settle", OPT_DURATION, TGT(settle_ms), 0, HOUR, "\"1s\"", "how long the receiver must stay healthy before evidence counts"),
+    NUMBER("targets.proof_interval", OPT_DURATION, TGT(proof_interval_ms), 1, DAY, "\"10s\"", "time between two proofs by closing a connection"),
+    NUMBER("targets.retry.initial", OPT_DURATION, TGT(retry_initial_ms), 1, HOUR, "\"250ms\"", "first pause after a failure"),
+    NUMBER("targets.retry.max", OPT_DURATION, TGT(retry_max_ms), 1, DAY, "\"60s\"", "longest pause"),
+    NUMBER("targets.retry.multiplier", OPT_REAL, TGT(retry_multiplier), 1, 100, "2", "growth of the pause"),
+    LATER("targets.rate_limit.messages", "0", "most frames a second"),
+    LATER("targets.rate_limit.bytes", "0", "most bytes a second"),
+    ALIAS("targets.sep", "format.sep"),
+    ALIAS("targets.facility", "format.facility"),
+    ALIAS("targets.severity", "format.severity"),
+    ALIAS("targets.hostname", "format.hostname"),
+    ALIAS("targets.tag", "format.tag"),
+
+    TEXT("log.file", LOG(file), "null", "file for diagnostics; by default standard error"),
+    NAMES("log.level", OPT_ENUM, LOG(level), "error|warning|notice|info|debug", "\"info\"", "least severe diagnostics to write"),
+    NAMES("log.format", OPT_ENUM, LOG(json), "text|json", "\"text\"", "form of diagnostics"),
+    NUMBER("log.max_size", OPT_SIZE, LOG(max_size_bytes), 0, TIB, "\"100MiB\"", "size at which the file is rotated; 0 never"),
+    NUMBER("log.backups", OPT_INT, LOG(backups), 0, 1000, "5", "rotated files to keep"),
+    TEXT("metrics.listen", CFG(metrics_listen), "null", "host:port for metrics and status; by default off"),
+};
+/* clang-format on */
+
+const struct option *options_all(size_t *count)
+{
+    *count = sizeof table / sizeof *table;
+    return table;
+}
+
+const struct option *options_find(const char *path)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].path, path) == 0)
+            return &table[i];
+    return NULL;
+}
+
+/* What follows "prefix." in path; path itself for the empty prefix; NULL when it is elsewhere. */
+static const char *below(const char *path, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    if (n == 0)
+        return path;
+    return strncmp(path, prefix, n) == 0 && path[n] == '.' ? path + n + 1 : NULL;
+}
+
+int options_is_group(const char *path)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (below(table[i].path, path) != NULL)
+            return 1;
+    return 0;
+}
+
+enum { NAME_MAX_LENGTH = 40 };
+
+/* Edit distance where swapped neighbours count as one slip. Both at most NAME_MAX_LENGTH. */
+static size_t distance(const char *a, size_t n, const char *b, size_t m)
+{
+    size_t rows[3][NAME_MAX_LENGTH + 1];
+    size_t *before = rows[0], *last = rows[1], *now = rows[2];
+
+    for (size_t j = 0; j <= m; j++)
+        last[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        now[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+            if (last[j] + 1 < best)
+                best = last[j] + 1;
+            if (now[j - 1] + 1 < best)
+                best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
+        }
+        size_t *old = before;
+        before = last;
+        last = now;
+        now = old;
+    }
+    return last[m];
+}
+
+/* Keeps candidate in out when it is nearer to name than *best. */
+static void consider(const char *name, const char *candidate, size_t length, size_t *best,
+                     char *out, size_t size)
+{
+    size_t n = strlen(name), far;
+
+    if (n > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH || length + 1 > size)
+        return;
+    far = distance(name, n, candidate, length);
+    if (far >= *best || far > (length + 1) / 2)
+        return;
+    *best = far;
+    memcpy(out, candidate, length);
+    out[length] = '\0';
+}
+
+void options_nearest(const char *prefix, const char *name, char *out, size_t size)
+{
+    size_t best = SIZE_MAX;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const char *rest = below(table[i].path, prefix);
+
+        if (rest != NULL)
+            consider(name, rest, strcspn(rest, "."), &best, out, size);
+    }
+    if (prefix[0] == '\0')
+        consider(name, "sources", strlen("sources"), &best, out, size);
+}
