@@ -1,0 +1,174 @@
+/* Target -> implementation, and what all implementations share.
+ *
+ * Good path: transport_open checks that protocol, level and framing go together and picks TCP or
+ * UDP; everything else is passed on. What can go wrong: a combination that cannot be, refused here
+ * once and with its reason, before anything is connected. */
+#include "transport/transport.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "slsrelay/stop.h"
+#include "transport/dial.h"
+#include "transport/internal.h"
+
+static int check(const struct slsr_target_config *c, enum slsr_delivery *level,
+                 struct slsr_err *err)
+{
+    const char *name = c->name != NULL ? c->name : "";
+
+    if (c->host == NULL || c->host[0] == '\0' || c->port < 1 || c->port > 65535)
+        return slsr_fail(err, SLSR_ECONFIG, "target %s: needs a host and a port of 1..65535", name);
+    if (c->protocol == SLSR_TLS || c->protocol == SLSR_RELP)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "target %s: protocol %s is not available in this version; use tcp or udp",
+                         name, c->protocol == SLSR_TLS ? "tls" : "relp");
+    if (c->protocol == SLSR_UDP && c->framing == SLSR_FRAMING_LF)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "target %s: udp has one frame per datagram; set framing to auto", name);
+    *level = c->delivery;
+    if (*level == SLSR_DELIVERY_AUTO)
+        *level = c->protocol == SLSR_UDP ? SLSR_DELIVERY_SENT : SLSR_DELIVERY_READ;
+    if (c->protocol == SLSR_UDP && *level != SLSR_DELIVERY_SENT)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "target %s: udp gives no evidence but sent; set delivery to sent or auto",
+                         name);
+    if (*level == SLSR_DELIVERY_CONFIRMED)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "target %s: delivery confirmed needs relp; set read or proven", name);
+    return 0;
+}
+
+int transport_open(struct transport **out, const struct slsr_target_config *target, uint64_t from,
+                   struct slsr_err *err)
+{
+    enum slsr_delivery level;
+    int rc = check(target, &level, err);
+
+    *out = NULL;
+    if (rc != 0)
+        return rc;
+    rc = target->protocol == SLSR_UDP ? udp_open(out, target, err) : tcp_open(out, target, err);
+    if (rc != 0)
+        return rc;
+    (*out)->target = target;
+    (*out)->level = level;
+    (*out)->lf = target->framing == SLSR_FRAMING_LF;
+    (*out)->phase = SLSR_PHASE_IDLE;
+    (*out)->high = from;
+    settle_init(&(*out)->settle, from);
+    return 0;
+}
+
+void transport_close(struct transport *t)
+{
+    if (t != NULL)
+        t->ops->close(t);
+}
+
+int transport_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
+{
+    return t->ops->start(t, now_ms, err);
+}
+
+int transport_poll(const struct transport *t, struct pollfd fds[TRANSPORT_POLL_MAX])
+{
+    return t->ops->poll(t, fds);
+}
+
+int64_t transport_due_ms(const struct transport *t, int64_t now_ms)
+{
+    return t->ops->due_ms(t, now_ms);
+}
+
+int transport_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
+{
+    return t->ops->turn(t, now_ms, err);
+}
+
+bool transport_ready(const struct transport *t)
+{
+    return t->ops->ready(t);
+}
+
+int transport_offer(struct transport *t, const struct slsr_run *run, uint32_t i, uint32_t end,
+                    struct slsr_err *err)
+{
+    if (t->lf)
+        return piece_lf(&t->piece, run, i, end, err);
+    piece_view(&t->piece, run, i, end);
+    return 0;
+}
+
+int transport_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct slsr_err *err)
+{
+    return t->ops->skip(t, seq, now_ms, err);
+}
+
+void transport_flush(struct transport *t, bool on)
+{
+    t->flush = on;
+}
+
+uint64_t transport_settled(const struct transport *t)
+{
+    return t->settle.settled;
+}
+
+enum slsr_target_phase transport_phase(const struct transport *t)
+{
+    return t->phase;
+}
+
+struct transport_counts transport_counts(const struct transport *t)
+{
+    return t->counts;
+}
+
+const char *transport_alarm(const struct transport *t)
+{
+    return t->alarm;
+}
+
+void transport_book(struct transport *t, uint64_t first, uint64_t count)
+{
+    uint64_t end = first + count;
+
+    t->counts.sent_frames += count;
+    if (first < t->high)
+        t->counts.resent_frames += (end < t->high ? end : t->high) - first;
+    if (end > t->high)
+        t->high = end;
+}
+
+int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
+                    struct slsr_err *err)
+{
+    enum slsr_delivery level;
+    struct dial_addr peer;
+    struct dial d;
+    int rc = check(target, &level, err);
+
+    if (rc != 0)
+        return rc;
+    dial_init(&d, target, target->protocol == SLSR_UDP ? SOCK_DGRAM : SOCK_STREAM);
+    rc = dial_start(&d, clock_mono_ms(), err);
+    while (rc == 0 && d.state != DIAL_DONE) {
+        struct pollfd fds[2];
+        int n = dial_poll(&d, fds);
+        int64_t wait = d.due_ms - clock_mono_ms();
+
+        if (stop != NULL)
+            fds[n++] = (struct pollfd){stop->fd, POLLIN, 0};
+        poll(fds, (nfds_t)n, wait < 0 ? 0 : wait > 60000 ? 60000 : (int)wait);
+        if (slsr_stop_requested(stop))
+            rc = slsr_fail(err, SLSR_ESTOPPED, "stopped while connecting to %s", target->host);
+        else
+            rc = dial_turn(&d, clock_mono_ms(), err);
+    }
+    if (rc == 0)
+        close(dial_claim(&d, &peer));
+    dial_fini(&d);
+    return rc;
+}

@@ -1,0 +1,236 @@
+/* UDP: a connected socket, one datagram per frame, no octet count, no LF.
+ *
+ * Good path: up to 64 datagrams per system call; a frame counts when the kernel has taken it and
+ * the destination raised no objection for the settle time.
+ * What can go wrong: ECONNREFUSED belongs to an earlier datagram, the present one was not sent: it
+ * is sent once more, and a second refusal, or one while something is unsettled, is a break. A frame
+ * too long for a datagram can never leave: it is counted dead and the next one goes on (I5). */
+#include "transport/internal.h"
+#include "transport/dial.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/diag.h"
+
+enum { BATCH = 64, DUE_MS = 50 };
+
+struct udp {
+    struct transport base;
+    struct dial dial;
+    int fd;
+    uint64_t position;
+    bool blocked; /* the socket buffer is full */
+};
+
+static void drop_all(struct udp *u)
+{
+    dial_cancel(&u->dial);
+    if (u->fd >= 0)
+        close(u->fd);
+    u->fd = -1;
+    piece_clear(&u->base.piece);
+    settle_drop(&u->base.settle);
+    u->position = u->base.settle.settled;
+    u->base.phase = SLSR_PHASE_IDLE;
+}
+
+static int udp_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
+{
+    struct udp *u = (struct udp *)t;
+    int rc = dial_start(&u->dial, now_ms, err);
+
+    if (rc == 0)
+        t->phase = SLSR_PHASE_CONNECTING;
+    return rc;
+}
+
+static void dead(struct udp *u, uint64_t seq, size_t bytes)
+{
+    uint64_t n = ++u->base.counts.dead_frames;
+
+    /* The first one, then at powers of two: said, but no storm. */
+    if ((n & (n - 1)) == 0)
+        diag(SLSR_LOG_WARNING, "send",
+             "target %s: frame %llu of %zu bytes does not fit into a datagram and is left out "
+             "(%llu so far); lower format.max_message_size or use tcp",
+             u->base.target->name, (unsigned long long)seq, bytes, (unsigned long long)n);
+}
+
+static int prepare(const struct piece *piece, struct mmsghdr *msgs, struct iovec *iov)
+{
+    int n = 0;
+    uint32_t start = piece->frames > 0 ? piece_end(piece, piece->frames - 1) : 0;
+
+    memset(msgs, 0, BATCH * sizeof *msgs);
+    for (uint32_t i = piece->frames; i < piece->count && n < BATCH; i++, n++) {
+        uint32_t end = piece_end(piece, i);
+        struct slsr_bytes m = framing_message((struct slsr_bytes){piece->p + start, end - start});
+
+        iov[n].iov_base = (void *)m.p;
+        iov[n].iov_len = m.n;
+        msgs[n].msg_hdr.msg_iov = &iov[n];
+        msgs[n].msg_hdr.msg_iovlen = 1;
+        start = end;
+    }
+    return n;
+}
+
+/* Frames up to and including the n-th from here are done with. */
+static void done(struct udp *u, uint32_t n)
+{
+    struct piece *piece = &u->base.piece;
+
+    piece_advance(piece, piece_end(piece, piece->frames + n - 1) - piece->done);
+    u->position = piece->first + piece->frames;
+}
+
+static int write_piece(struct udp *u, struct slsr_err *err)
+{
+    struct piece *piece = &u->base.piece;
+    struct mmsghdr msgs[BATCH];
+    struct iovec iov[BATCH];
+    bool refused = false;
+
+    u->blocked = false;
+    while (!piece_empty(piece)) {
+        uint64_t first = piece->first + piece->frames;
+        int n =
+            sendmmsg(u->fd, msgs, (unsigned)prepare(piece, msgs, iov), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n > 0) {
+            refused = false;
+            done(u, (uint32_t)n);
+            transport_book(&u->base, first, (uint64_t)n);
+        } else if (errno == EMSGSIZE) {
+            dead(u, first, iov[0].iov_len);
+            done(u, 1);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+            u->blocked = true;
+            return 0;
+        } else if (errno == ECONNREFUSED && !refused) {
+            refused = true;
+        } else if (errno != EINTR) {
+            const char *cause = dial_cause(errno);
+
+            return cause != NULL ? slsr_fail(err, SLSR_ENET, "%s", cause)
+                                 : slsr_fail_errno(err, SLSR_ENET, errno, "cannot send");
+        }
+    }
+    return 0;
+}
+
+static int watch(struct udp *u, struct slsr_err *err)
+{
+    char drop[2048];
+
+    for (int i = 0; i < BATCH; i++) {
+        const char *cause;
+
+        if (recv(u->fd, drop, sizeof drop, MSG_DONTWAIT) >= 0 || errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return 0;
+        cause = dial_cause(errno);
+        if (u->position > u->base.settle.settled)
+            return slsr_fail(err, SLSR_ENET, "%s", cause != NULL ? cause : "refused");
+    }
+    return 0;
+}
+
+static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
+{
+    struct udp *u = (struct udp *)t;
+    int64_t settle = t->target->settle_ms;
+    int rc;
+
+    if (t->phase == SLSR_PHASE_CONNECTING) {
+        struct dial_addr peer;
+
+        rc = dial_turn(&u->dial, now_ms, err);
+        if (rc != 0)
+            drop_all(u);
+        if (rc != 0 || u->dial.state != DIAL_DONE)
+            return rc;
+        u->fd = dial_claim(&u->dial, &peer);
+        t->phase = SLSR_PHASE_UP;
+    }
+    if (t->phase == SLSR_PHASE_IDLE)
+        return 0;
+    rc = watch(u, err);
+    if (rc == 0)
+        rc = write_piece(u, err);
+    settle_note(&t->settle, u->position, now_ms, settle);
+    settle_take(&t->settle, now_ms, settle);
+    if (rc != 0) {
+        drop_all(u);
+        return slsr_wrap(err, rc, "%s port %d", t->target->host, t->target->port);
+    }
+    return 0;
+}
+
+static int udp_poll(const struct transport *t, struct pollfd *fds)
+{
+    const struct udp *u = (const struct udp *)t;
+
+    if (t->phase == SLSR_PHASE_CONNECTING)
+        return dial_poll(&u->dial, fds);
+    if (u->fd < 0)
+        return 0;
+    fds[0] = (struct pollfd){u->fd, (short)(POLLIN | (u->blocked ? POLLOUT : 0)), 0};
+    return 1;
+}
+
+static int64_t udp_due_ms(const struct transport *t, int64_t now_ms)
+{
+    const struct udp *u = (const struct udp *)t;
+
+    if (t->phase == SLSR_PHASE_CONNECTING)
+        return u->dial.due_ms > now_ms ? u->dial.due_ms - now_ms : 0;
+    /* ENOBUFS raises no event: look again soon. */
+    return u->position > t->settle.settled || u->blocked ? DUE_MS : -1;
+}
+
+static bool udp_ready(const struct transport *t)
+{
+    return ((const struct udp *)t)->fd >= 0 && piece_empty(&t->piece);
+}
+
+static int udp_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct slsr_err *err)
+{
+    struct udp *u = (struct udp *)t;
+
+    (void)err;
+    if (seq > u->position)
+        u->position = seq;
+    settle_note(&t->settle, u->position, now_ms, t->target->settle_ms);
+    return 0;
+}
+
+static void udp_close(struct transport *t)
+{
+    struct udp *u = (struct udp *)t;
+
+    drop_all(u);
+    piece_fini(&t->piece);
+    free(u);
+}
+
+static const struct transport_ops udp_ops = {udp_close, udp_start, udp_poll, udp_due_ms,
+                                             udp_turn,  udp_ready, udp_skip};
+
+int udp_open(struct transport **out, const struct slsr_target_config *target, struct slsr_err *err)
+{
+    struct udp *u = calloc(1, sizeof *u);
+
+    if (u == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for a connection to %s", target->host);
+    u->base.ops = &udp_ops;
+    dial_init(&u->dial, target, SOCK_DGRAM);
+    u->fd = -1;
+    *out = &u->base;
+    return 0;
+}
