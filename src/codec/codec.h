@@ -1,5 +1,5 @@
-/* Response body -> logs. Pure and HOT (tests/bench/bench.c "decode"): one scanner over the wire
- * bytes of a LogGroupList that hands out views; protobuf-c is its oracle in the tests. */
+/* Response body -> logs. Pure and HOT (tests/bench/bench_format.c "decode"): one scanner over the
+ * wire bytes of a LogGroupList that hands out views; protobuf-c is its oracle in the tests. */
 #ifndef CODEC_CODEC_H
 #define CODEC_CODEC_H
 

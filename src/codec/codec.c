@@ -1,0 +1,393 @@
+/* Response body -> logs, by hand over the wire bytes of a LogGroupList. HOT
+ * (tests/bench/bench_format.c "decode").
+ *
+ * The good path: begin decompresses into a buffer that is kept, then `check` walks every group, log
+ * and pair once, counts and measures, and sizes the two arrays (tags of a group, fields of a log)
+ * for the largest found. next walks the same bytes again, group by group and log by log; it cannot
+ * fail any more and allocates nothing. A group's topic, source and tags may stand behind its logs,
+ * so `enter_group` looks through the group's top level first, jumping over the logs.
+ *
+ * What can go wrong: truncation, a length past its end, a wire type that cannot be skipped, a body
+ * or a number of pairs over its limit. Then nothing of the body comes out.
+ *
+ * Wire rules (Protocol Buffers encoding, proto2): fields in any order, last value of a scalar wins,
+ * unknown fields and known ones of another wire type are skipped, groups (3, 4) and 6, 7 refused.
+ */
+#include <stdlib.h>
+
+#include "codec/codec.h"
+#include "codec/lz4.h"
+
+/* Pairs in one log or tags in one group: 32 MB of views. The service's log group of 10 MB holds far
+ * fewer; a hostile body of empty pairs would otherwise blow up by sixteen. */
+enum { PAIRS_MAX = 1 << 20 };
+
+enum { NS_PER_S = 1000000000 };
+
+enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
+
+/* Field number and wire type as they stand in a tag. */
+#define TAG(number, wire) (((uint32_t)(number) << 3) | (uint32_t)(wire))
+
+enum {
+    LIST_GROUP = TAG(1, WIRE_BYTES),
+    GROUP_LOG = TAG(1, WIRE_BYTES),
+    GROUP_TOPIC = TAG(3, WIRE_BYTES),
+    GROUP_SOURCE = TAG(4, WIRE_BYTES),
+    GROUP_TAG = TAG(6, WIRE_BYTES),
+    LOG_TIME = TAG(1, WIRE_VARINT),
+    LOG_CONTENT = TAG(2, WIRE_BYTES),
+    LOG_TIME_NS = TAG(4, WIRE_FIXED32),
+    PAIR_KEY = TAG(1, WIRE_BYTES),
+    PAIR_VALUE = TAG(2, WIRE_BYTES)
+};
+
+struct span {
+    const uint8_t *p;
+    const uint8_t *end;
+};
+
+/* One field of a message. */
+struct item {
+    uint32_t tag;
+    uint64_t number;   /* varint and fixed */
+    struct span bytes; /* WIRE_BYTES */
+};
+
+struct pairs {
+    struct slsr_pair *items;
+    size_t size;
+};
+
+struct codec {
+    char *raw; /* decompressed body */
+    size_t raw_size;
+    struct span list;  /* what is left of the list */
+    struct span group; /* what is left of the group */
+    struct pairs tags, fields;
+    struct slsr_log head; /* topic, source, tags, and the numbers of the next log */
+    bool in_group;
+    const uint8_t *start; /* of the body, for error positions */
+};
+
+static bool varint_long(struct span *s, uint64_t *value)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 70; shift += 7) {
+        if (s->p == s->end)
+            return false;
+        uint8_t byte = *s->p++;
+        v |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        if (byte < 0x80) {
+            *value = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool varint(struct span *s, uint64_t *value)
+{
+    if (s->p < s->end && *s->p < 0x80) {
+        *value = *s->p++;
+        return true;
+    }
+    return varint_long(s, value);
+}
+
+static bool fixed(struct span *s, unsigned width, uint64_t *value)
+{
+    if ((size_t)(s->end - s->p) < width)
+        return false;
+    uint64_t v = 0;
+    for (unsigned i = 0; i < width; i++)
+        v |= (uint64_t)s->p[i] << (8 * i);
+    s->p += width;
+    *value = v;
+    return true;
+}
+
+/* Next field of a message; false: the bytes are not a message. The caller has looked that some are
+ * left. */
+static inline bool next_item(struct span *s, struct item *item)
+{
+    uint64_t tag;
+    if (!varint(s, &tag) || tag > UINT32_MAX || tag < TAG(1, 0))
+        return false;
+    item->tag = (uint32_t)tag;
+    switch (tag & 7) {
+    case WIRE_BYTES: {
+        uint64_t n;
+        if (!varint(s, &n) || n > (uint64_t)(s->end - s->p))
+            return false;
+        item->bytes = (struct span){s->p, s->p + n};
+        s->p += n;
+        return true;
+    }
+    case WIRE_VARINT:
+        return varint(s, &item->number);
+    case WIRE_FIXED32:
+        return fixed(s, 4, &item->number);
+    case WIRE_FIXED64:
+        return fixed(s, 8, &item->number);
+    default:
+        return false;
+    }
+}
+
+static inline struct slsr_bytes view(struct span s)
+{
+    return (struct slsr_bytes){(const char *)s.p, (size_t)(s.end - s.p)};
+}
+
+/* Content or LogTag. An absent key or value reads as empty. */
+static inline bool read_pair(struct span s, struct slsr_pair *pair)
+{
+    struct item item;
+    *pair = (struct slsr_pair){{"", 0}, {"", 0}};
+    while (s.p < s.end) {
+        if (!next_item(&s, &item))
+            return false;
+        if (item.tag == PAIR_KEY)
+            pair->key = view(item.bytes);
+        else if (item.tag == PAIR_VALUE)
+            pair->value = view(item.bytes);
+    }
+    return true;
+}
+
+int codec_new(struct codec **out, struct slsr_err *err)
+{
+    *out = calloc(1, sizeof(**out));
+    return *out != NULL ? 0 : slsr_fail(err, SLSR_ENOMEM, "no memory for a decoder");
+}
+
+void codec_free(struct codec *codec)
+{
+    if (codec == NULL)
+        return;
+    free(codec->raw);
+    free(codec->tags.items);
+    free(codec->fields.items);
+    free(codec);
+}
+
+static int damaged(const struct codec *c, const uint8_t *at, const char *what, struct slsr_err *err)
+{
+    return slsr_fail(err, SLSR_EBADDATA,
+                     "log data are damaged: %s at byte %zu of the body cannot be read", what,
+                     (size_t)(at - c->start));
+}
+
+static int pairs_reserve(struct pairs *pairs, size_t count, struct slsr_err *err)
+{
+    if (count > PAIRS_MAX)
+        return slsr_fail(err, SLSR_ETOOBIG,
+                         "a log or log group has %zu pairs, more than the %d that are accepted",
+                         count, PAIRS_MAX);
+    if (count <= pairs->size)
+        return 0;
+    size_t size = pairs->size == 0 ? 64 : pairs->size;
+    while (size < count)
+        size *= 2;
+    struct slsr_pair *items = realloc(pairs->items, size * sizeof(*items));
+    if (items == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for %zu pairs of one log", size);
+    pairs->items = items;
+    pairs->size = size;
+    return 0;
+}
+
+static int check_log(const struct codec *c, struct span s, size_t *fields, struct slsr_err *err)
+{
+    struct item item;
+    struct slsr_pair pair;
+    *fields = 0;
+    while (s.p < s.end) {
+        const uint8_t *at = s.p;
+        if (!next_item(&s, &item))
+            return damaged(c, at, "a field of a log", err);
+        if (item.tag != LOG_CONTENT)
+            continue;
+        if (!read_pair(item.bytes, &pair))
+            return damaged(c, at, "a key and value of a log", err);
+        ++*fields;
+    }
+    return 0;
+}
+
+static int check_group(struct codec *c, struct span s, size_t *tags, size_t *fields,
+                       struct slsr_err *err)
+{
+    struct item item;
+    struct slsr_pair pair;
+    size_t own = 0;
+    while (s.p < s.end) {
+        const uint8_t *at = s.p;
+        if (!next_item(&s, &item))
+            return damaged(c, at, "a field of a log group", err);
+        if (item.tag == GROUP_LOG) {
+            size_t n;
+            int rc = check_log(c, item.bytes, &n, err);
+            if (rc != 0)
+                return rc;
+            if (n > *fields)
+                *fields = n;
+        } else if (item.tag == GROUP_TAG) {
+            if (!read_pair(item.bytes, &pair))
+                return damaged(c, at, "a tag of a log group", err);
+            own++;
+        }
+    }
+    if (own > *tags)
+        *tags = own;
+    return 0;
+}
+
+/* Walks the whole body; afterwards next_item and read_pair cannot fail on it and both arrays are
+ * large enough. */
+static int check(struct codec *c, uint32_t *groups, struct slsr_err *err)
+{
+    struct span s = c->list;
+    struct item item;
+    size_t tags = 0, fields = 0;
+    *groups = 0;
+    while (s.p < s.end) {
+        const uint8_t *at = s.p;
+        if (!next_item(&s, &item))
+            return damaged(c, at, "a log group", err);
+        if (item.tag != LIST_GROUP)
+            continue;
+        ++*groups;
+        int rc = check_group(c, item.bytes, &tags, &fields, err);
+        if (rc != 0)
+            return slsr_wrap(err, rc, "log group %u", *groups - 1);
+    }
+    int rc = pairs_reserve(&c->tags, tags, err);
+    return rc != 0 ? rc : pairs_reserve(&c->fields, fields, err);
+}
+
+static int inflate(struct codec *c, struct slsr_bytes body, size_t raw_size, struct slsr_err *err)
+{
+    if (raw_size == 0) {
+        /* The service's way to say "nothing": no body, or the one byte of an empty block. */
+        if (body.n > 1)
+            return slsr_fail(err, SLSR_EBADDATA,
+                             "lz4 body has %zu bytes but the answer announced no data", body.n);
+        c->list = (struct span){NULL, NULL};
+        return 0;
+    }
+    if (!codec_lz4_plausible(body.n, raw_size))
+        return slsr_fail(err, SLSR_EBADDATA, "lz4 body of %zu bytes cannot hold %zu bytes", body.n,
+                         raw_size);
+    if (raw_size > c->raw_size) {
+        /* Not realloc: the old content need not be copied. */
+        free(c->raw);
+        c->raw_size = 0;
+        c->raw = malloc(raw_size);
+        if (c->raw == NULL)
+            return slsr_fail(err, SLSR_ENOMEM, "no memory for a pull of %zu bytes", raw_size);
+        c->raw_size = raw_size;
+    }
+    int rc = codec_lz4_decode(body, c->raw, raw_size, err);
+    if (rc == 0)
+        c->list = (struct span){(const uint8_t *)c->raw, (const uint8_t *)c->raw + raw_size};
+    return rc;
+}
+
+int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compression compression,
+                size_t raw_size, uint32_t *groups, struct slsr_err *err)
+{
+    uint32_t count = 0;
+    int rc = 0;
+    size_t size = compression == CODEC_LZ4 ? raw_size : body.n;
+
+    codec->in_group = false;
+    codec->list = (struct span){NULL, NULL};
+    memset(&codec->head, 0, sizeof(codec->head));
+    if (size > CODEC_RAW_MAX)
+        return slsr_fail(err, SLSR_ETOOBIG,
+                         "a pull of %zu bytes is over the limit of %d: lower max_log_groups", size,
+                         CODEC_RAW_MAX);
+    if (compression == CODEC_LZ4)
+        rc = inflate(codec, body, raw_size, err);
+    else if (raw_size != 0 && raw_size != body.n)
+        rc = slsr_fail(err, SLSR_EBADDATA, "body has %zu bytes, the answer announced %zu", body.n,
+                       raw_size);
+    else if (body.n > 0)
+        codec->list = (struct span){(const uint8_t *)body.p, (const uint8_t *)body.p + body.n};
+    codec->start = codec->list.p;
+    if (rc == 0 && codec->list.p != NULL)
+        rc = check(codec, &count, err);
+    if (rc != 0)
+        codec->list = (struct span){NULL, NULL};
+    if (groups != NULL)
+        *groups = rc == 0 ? count : 0;
+    return rc;
+}
+
+static void enter_group(struct codec *c, struct span group, uint32_t number)
+{
+    struct slsr_log *head = &c->head;
+    struct span s = group;
+    struct item item;
+
+    head->group = number;
+    head->index = 0;
+    head->topic = head->source = (struct slsr_bytes){"", 0};
+    head->tags = c->tags.items;
+    head->tag_count = 0;
+    while (s.p < s.end && next_item(&s, &item)) {
+        if (item.tag == GROUP_TOPIC)
+            head->topic = view(item.bytes);
+        else if (item.tag == GROUP_SOURCE)
+            head->source = view(item.bytes);
+        else if (item.tag == GROUP_TAG && read_pair(item.bytes, &c->tags.items[head->tag_count]))
+            head->tag_count++;
+    }
+    c->group = group;
+}
+
+static void read_log(struct codec *c, struct span s, struct slsr_log *log)
+{
+    struct item item;
+    struct slsr_pair *field = c->fields.items;
+
+    *log = c->head;
+    c->head.index++;
+    while (s.p < s.end && next_item(&s, &item)) {
+        if (item.tag == LOG_CONTENT) {
+            if (read_pair(item.bytes, field))
+                field++;
+        } else if (item.tag == LOG_TIME) {
+            log->time_s = (uint32_t)item.number;
+        } else if (item.tag == LOG_TIME_NS) {
+            /* No part of a second outside its range: then none is known. */
+            log->time_ns = item.number < NS_PER_S ? (uint32_t)item.number : 0;
+        }
+    }
+    log->fields = c->fields.items;
+    log->field_count = (size_t)(field - c->fields.items);
+}
+
+bool codec_next(struct codec *codec, struct slsr_log *log)
+{
+    struct item item;
+    for (;;) {
+        while (codec->group.p < codec->group.end && codec->in_group) {
+            if (!next_item(&codec->group, &item))
+                break;
+            if (item.tag == GROUP_LOG) {
+                read_log(codec, item.bytes, log);
+                return true;
+            }
+        }
+        uint32_t number = codec->in_group ? codec->head.group + 1 : 0;
+        do {
+            if (codec->list.p == codec->list.end || !next_item(&codec->list, &item))
+                return false;
+        } while (item.tag != LIST_GROUP);
+        enter_group(codec, item.bytes, number);
+        codec->in_group = true;
+    }
+}

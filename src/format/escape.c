@@ -1,0 +1,274 @@
+/* Quoting and UTF-8 hygiene. HOT (tests/bench/bench_format.c "format").
+ *
+ * Clean bytes are copied in blocks of 16 (SSE2) or 8 while they are checked; the first byte that
+ * needs work stops the block, is handled alone, and the copying goes on behind it. Blocks may write
+ * past the end of what they report (TEXT_SLACK), never read past the input. */
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "format/escape.h"
+
+static const char hex_digits[] = "0123456789abcdef";
+
+int utf8_length(const uint8_t *p, size_t n)
+{
+    uint8_t b = p[0], low = 0x80, high = 0xbf;
+    int need;
+    if (b < 0x80)
+        return 1;
+    if (b >= 0xc2 && b <= 0xdf) {
+        need = 1;
+    } else if (b >= 0xe0 && b <= 0xef) {
+        need = 2;
+        low = b == 0xe0 ? 0xa0 : low;   /* overlong */
+        high = b == 0xed ? 0x9f : high; /* surrogates */
+    } else if (b >= 0xf0 && b <= 0xf4) {
+        need = 3;
+        low = b == 0xf0 ? 0x90 : low;
+        high = b == 0xf4 ? 0x8f : high; /* beyond U+10FFFF */
+    } else {
+        return -1;
+    }
+    for (int i = 1; i <= need; i++) {
+        if ((size_t)i == n || p[i] < low || p[i] > high)
+            return -i;
+        low = 0x80;
+        high = 0xbf;
+    }
+    return need + 1;
+}
+
+bool utf8_valid(struct slsr_bytes text)
+{
+    const uint8_t *p = (const uint8_t *)text.p, *end = p + text.n;
+    while (p < end) {
+        int n = utf8_length(p, (size_t)(end - p));
+        if (n < 0)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+size_t utf8_cut(const char *text, size_t n)
+{
+    while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
+static char *put_hex(char *out, uint8_t b)
+{
+    out[0] = '\\';
+    out[1] = 'x';
+    out[2] = hex_digits[b >> 4];
+    out[3] = hex_digits[b & 15];
+    return out + 4;
+}
+
+/* A control, `"` or `\` in a JSON string. */
+static char *put_json(char *out, uint8_t b)
+{
+    static const char pairs[] = "\nn\rr\tt\"\"\\\\";
+    const char *at = b != 0 ? strchr(pairs, b) : NULL;
+    *out++ = '\\';
+    if (at != NULL) {
+        *out++ = at[1];
+        return out;
+    }
+    memcpy(out, "u00", 3);
+    out[3] = hex_digits[b >> 4];
+    out[4] = hex_digits[b & 15];
+    return out + 5;
+}
+
+/* A control character of a line. *used: input bytes it stands for. */
+static char *put_control(char *out, const uint8_t *p, size_t n, enum slsr_newline newline,
+                         size_t *used)
+{
+    bool line_end = *p == '\n' || *p == '\r' || *p == '\t';
+    if (!line_end)
+        return put_hex(out, *p);
+    if (newline == SLSR_NL_KEEP) {
+        *out++ = (char)*p;
+    } else if (newline == SLSR_NL_SPACE) {
+        if (*p == '\r' && n > 1 && p[1] == '\n')
+            *used = 2;
+        *out++ = ' ';
+    } else {
+        *out++ = '\\';
+        *out++ = *p == '\n' ? 'n' : *p == '\r' ? 'r' : 't';
+    }
+    return out;
+}
+
+static char *put_invalid(char *out, const uint8_t *p, size_t n, const struct text_rules *rules)
+{
+    if (rules->utf8 == SLSR_UTF8_REPLACE) {
+        memcpy(out, "\xef\xbf\xbd", 3);
+        return out + 3;
+    }
+    if (rules->utf8 == SLSR_UTF8_DROP)
+        return out;
+    for (size_t i = 0; i < n; i++) {
+        if (rules->style == TEXT_JSON)
+            *out++ = '\\'; /* the backslash of \xHH, itself escaped */
+        out = put_hex(out, p[i]);
+    }
+    return out;
+}
+
+/* One character, sound or not; *used input bytes. */
+static char *put_one(char *out, const uint8_t *p, size_t n, const struct text_rules *rules,
+                     size_t *used)
+{
+    *used = 1;
+    if (*p >= 0x80) {
+        int length = utf8_length(p, n);
+        *used = (size_t)(length < 0 ? -length : length);
+        if (length < 0)
+            return put_invalid(out, p, *used, rules);
+        memcpy(out, p, *used);
+        return out + *used;
+    }
+    if (rules->style == TEXT_JSON && (*p < 0x20 || *p == 0x7f || *p == '"' || *p == '\\'))
+        return put_json(out, *p);
+    if (rules->style == TEXT_LINE && (*p < 0x20 || *p == 0x7f))
+        return put_control(out, p, n, rules->newline, used);
+    *out = (char)*p;
+    return out + 1;
+}
+
+char *text_put_plain(char *out, struct slsr_bytes in, const struct text_rules *rules)
+{
+    const uint8_t *p = (const uint8_t *)in.p, *end = p + in.n;
+    while (p < end) {
+        size_t used;
+        out = put_one(out, p, (size_t)(end - p), rules, &used);
+        p += used;
+    }
+    return out;
+}
+
+#define LANES(byte) (UINT64_C(0x0101010101010101) * (uint64_t)(byte))
+
+/* High bit of each lane that needs work. A borrow may mark lanes above a marked one as well, so
+ * only the lowest mark counts. */
+static inline uint64_t dirty_lanes(uint64_t w, bool controls, bool quotes)
+{
+    uint64_t m = w;
+    if (controls)
+        m |= (w - LANES(0x20)) | ((w ^ LANES(0x7f)) - LANES(1));
+    if (quotes)
+        m |= ((w ^ LANES('"')) - LANES(1)) | ((w ^ LANES('\\')) - LANES(1));
+    return m & LANES(0x80);
+}
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define HAVE_LANES 1
+#else
+#define HAVE_LANES 0
+#endif
+
+static inline bool dirty_byte(uint8_t b, bool controls, bool quotes)
+{
+    return b >= 0x80 || (controls && (b < 0x20 || b == 0x7f)) ||
+           (quotes && (b == '"' || b == '\\'));
+}
+
+/* Copies the clean bytes at the head of a text shorter than 16; returns their number. */
+static inline size_t clean_short(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+{
+    size_t i = 0;
+    if (HAVE_LANES && n >= 8) {
+        uint64_t head, tail;
+        memcpy(&head, in, 8);
+        memcpy(&tail, in + n - 8, 8);
+        uint64_t bad = dirty_lanes(head, controls, quotes);
+        memcpy(out, &head, 8);
+        if (bad != 0)
+            return (size_t)__builtin_ctzll(bad) / 8;
+        bad = dirty_lanes(tail, controls, quotes);
+        memcpy(out + n - 8, &tail, 8);
+        return bad == 0 ? n : n - 8 + (size_t)__builtin_ctzll(bad) / 8;
+    }
+    if (HAVE_LANES && n >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, in, 4);
+        memcpy(&tail, in + n - 4, 4);
+        uint64_t both = (uint64_t)tail << 32 | head;
+        uint64_t bad = dirty_lanes(both, controls, quotes);
+        memcpy(out, &head, 4);
+        memcpy(out + n - 4, &tail, 4);
+        if (bad == 0)
+            return n;
+        size_t lane = (size_t)__builtin_ctzll(bad) / 8;
+        return lane < 4 ? lane : n - 8 + lane;
+    }
+    for (; i < n && !dirty_byte(in[i], controls, quotes); i++)
+        out[i] = (char)in[i];
+    return i;
+}
+
+static inline size_t clean_run(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(0x20), del = _mm_set1_epi8(0x7f);
+    for (; n - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(in + i));
+        _mm_storeu_si128((__m128i *)(void *)(out + i), v);
+        /* Signed compare: bytes from 0x80 are negative, so "less than space" finds them too. */
+        __m128i bad = controls ? _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del)) : v;
+        if (quotes)
+            bad = _mm_or_si128(bad, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                                                 _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+        int mask = _mm_movemask_epi8(bad);
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#else
+    for (; HAVE_LANES && n - i >= 16; i += 8) {
+        uint64_t w;
+        memcpy(&w, in + i, 8);
+        memcpy(out + i, &w, 8);
+        uint64_t bad = dirty_lanes(w, controls, quotes);
+        if (bad != 0)
+            return i + (size_t)__builtin_ctzll(bad) / 8;
+    }
+#endif
+    return i + clean_short(out + i, in + i, n - i, controls, quotes);
+}
+
+static inline char *put(char *out, struct slsr_bytes in, const struct text_rules *rules,
+                        bool controls, bool quotes)
+{
+    const uint8_t *p = (const uint8_t *)in.p;
+    size_t left = in.n;
+    for (;;) {
+        size_t n = clean_run(out, p, left, controls, quotes);
+        out += n;
+        left -= n;
+        if (left == 0)
+            return out;
+        p += n;
+        do { /* non-ASCII text comes in stretches */
+            size_t used;
+            out = put_one(out, p, left, rules, &used);
+            p += used;
+            left -= used;
+        } while (left > 0 && *p >= 0x80);
+    }
+}
+
+char *text_put(char *out, struct slsr_bytes in, const struct text_rules *rules)
+{
+    if (in.n == 0)
+        return out;
+    if (rules->style == TEXT_LINE)
+        return put(out, in, rules, true, false);
+    if (rules->style == TEXT_SEED)
+        return put(out, in, rules, false, false);
+    return put(out, in, rules, true, true);
+}
