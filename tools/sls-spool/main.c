@@ -1,0 +1,265 @@
+/* sls-spool: looks at a spool and sends parts of it again. One page: verbs in a table, the command
+ * line, open what the verb needs, run it, judge standard output.
+ *
+ * Everything here reads: a live spool may be looked at, and a copied one. What goes wrong is said
+ * in one sentence on stderr and in the exit code (sysexits; man page "EXIT STATUS"). */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/args.h"
+#include "tool.h"
+
+struct verb {
+    const char *name;
+    int (*run)(struct tool *tool);
+    uint64_t options; /* beside OPTIONS_ALWAYS */
+};
+
+static const struct verb verbs[] = {
+    {"status", verb_status,
+     OPTION_BIT(OPT_WATCH) | OPTION_BIT(OPT_CHECK) | OPTION_BIT(OPT_MAX_AGE) |
+         OPTION_BIT(OPT_MAX_BACKLOG)},
+    {"list", verb_list, OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT)},
+    {"cat", verb_cat, OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT)},
+    {"tail", verb_tail, OPTIONS_SELECT | OPTION_BIT(OPT_FOLLOW)},
+    {"shards", verb_shards, 0},
+    {"targets", verb_targets, OPTION_BIT(OPT_TARGET)},
+    {"verify", verb_verify, OPTION_BIT(OPT_DEEP)},
+    {"stats", verb_stats, 0},
+    {"replay", verb_replay,
+     OPTIONS_SELECT | OPTION_BIT(OPT_TARGET) | OPTION_BIT(OPT_TO) | OPTION_BIT(OPT_RATE) |
+         OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_TIMEOUT)},
+};
+enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
+
+/* Names that are given away already: scripts get a sentence, not a guess. */
+static const char *const later[] = {"gaps",  "top",    "shape",  "audit",  "hold",    "release",
+                                    "pause", "resume", "flush",  "skip",   "requeue", "seek",
+                                    "purge", "export", "import", "backup", "repair",  "readers"};
+
+static const char help[] =
+    "usage: sls-spool [-c FILE | -D SPOOLDIR] [-o text|json|jsonl|raw] COMMAND [OPTIONS]\n"
+    "look\n"
+    "  status    the spool, its targets and shards on one screen; --watch redraws\n"
+    "            --check --max-age S --max-backlog N: exit 1 when a target is further behind\n"
+    "  list      frames as a table            cat     frames themselves\n"
+    "  tail      the newest frames; -f goes on until interrupted\n"
+    "  shards    per shard: cursor, checkpoint, lag\n"
+    "  targets   per target: state, position, backlog; -t NAME only that one\n"
+    "  stats     frames, bytes, segments, disk\n"
+    "  verify    walk everything and judge it; --deep parses each frame too\n"
+    "send\n"
+    "  replay    SELECTORS (-t NAME | --to tcp://HOST:PORT) [--rate 500/s|2MB/s] [--timeout S]\n"
+    "            [--yes]   send again; the positions of the targets stay as they are\n"
+    "selectors (list, cat, tail, replay; all that are given must hold)\n"
+    "  -S, --since T   -U, --until T   event time: \"2026-01-02 03:04:05\", ISO with zone, -2h,\n"
+    "                  now, today, yesterday, @epoch; --by-arrival: time of arrival here\n"
+    "  --seq A[..B]    sequence numbers, both included; A.., oldest, newest, -N (the last N)\n"
+    "  -s, --shard [LOGSTORE/]N        may be repeated\n"
+    "  -g, --grep PCRE [-i] [-v]       message matches; -i ignores case, -v inverts\n"
+    "  -n, --lines N   the newest N of these; +N the oldest N\n"
+    "  -r, --reverse   newest first (list, cat)      --count   only the number (list, cat)\n"
+    "  -c, --config FILE   configuration; default /etc/sls-relay/sls-relay.json\n"
+    "  -D, --directory DIR the spool itself, live or a copy; no configuration needed\n"
+    "exit: 0 fine, 1 nothing matched or behind, 2 damaged, 64 usage, 66 no spool, 69 not "
+    "reachable,\n"
+    "      74 I/O, 75 interrupted, 77 permission, 78 configuration        man sls-spool(1)\n";
+
+int tool_fail(const struct slsr_err *err)
+{
+    int code = slsr_err_exit(err->code);
+
+    fprintf(stderr, "sls-spool: %s\n", err->text);
+    return code != 0 ? code : EXIT_IO;
+}
+
+int tool_usage(const char *fmt, ...)
+{
+    va_list list;
+
+    fputs("sls-spool: ", stderr);
+    va_start(list, fmt);
+    vfprintf(stderr, fmt, list);
+    va_end(list);
+    fputc('\n', stderr);
+    return EXIT_USAGE_;
+}
+
+int64_t tool_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+bool tool_output_broken(struct tool *tool)
+{
+    if (tool->write_errno == 0 && ferror(stdout))
+        tool->write_errno = errno != 0 ? errno : EIO;
+    return tool->write_errno != 0;
+}
+
+int tool_load_config(struct tool *tool)
+{
+    struct slsr_config_problems problems = {0};
+    struct slsr_err err = {0};
+    int code = 0;
+
+    if (tool->config != NULL)
+        return 0;
+    int rc = slsr_config_load(&tool->config, tool->config_file, NULL, 0, false, &problems, &err);
+    if (rc != 0) {
+        size_t told = 0;
+        for (size_t i = 0; i < problems.count; i++) {
+            const struct slsr_config_problem *p = &problems.items[i];
+            if (p->warning)
+                continue; /* the daemon's business */
+            fprintf(stderr, "sls-spool: %s", p->path);
+            if (p->line > 0)
+                fprintf(stderr, ", line %d", p->line);
+            fprintf(stderr, ": %s\n", p->text);
+            told++;
+        }
+        err.code = rc;
+        code = told > 0 ? slsr_err_exit(rc) : tool_fail(&err);
+        tool->config = NULL;
+    }
+    slsr_config_problems_free(&problems);
+    return code;
+}
+
+static int open_spool(struct tool *tool)
+{
+    struct slsr_spool_config only_path = {.path = (char *)(uintptr_t)tool->dir};
+    const struct slsr_spool_config *config = &only_path;
+    struct slsr_err err = {0};
+
+    if (tool->dir == NULL) {
+        int code = tool_load_config(tool);
+        if (code != 0)
+            return code;
+        config = &tool->config->spool;
+    }
+    if (slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, &err) != 0)
+        return tool_fail(&err);
+    return 0;
+}
+
+static struct slsr_stop *signal_stop; /* the handler has no other way to it */
+
+static void on_signal(int number)
+{
+    (void)number;
+    slsr_stop_request(signal_stop);
+}
+
+static int catch_signals(struct tool *tool)
+{
+    struct slsr_err err = {0};
+    struct sigaction action = {.sa_handler = on_signal};
+
+    if (slsr_stop_init(&tool->stop, &err) != 0)
+        return tool_fail(&err);
+    signal_stop = &tool->stop;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = (int)SA_RESETHAND; /* the second one ends us at once */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+static int find_verb(const struct tool *tool, const struct verb **out)
+{
+    const char *names[VERB_COUNT];
+
+    if (tool->verb == NULL)
+        return tool_usage("no command: give one of those in --help");
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        names[i] = verbs[i].name;
+        if (strcmp(verbs[i].name, tool->verb) == 0) {
+            *out = &verbs[i];
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+        if (strcmp(later[i], tool->verb) == 0)
+            return tool_usage("'%s' is not available in this version", tool->verb);
+    const char *near = args_nearest(tool->verb, names, VERB_COUNT);
+    if (near != NULL)
+        return tool_usage("unknown command '%s': did you mean '%s'?", tool->verb, near);
+    return tool_usage("unknown command '%s': see --help", tool->verb);
+}
+
+static int check_options(const struct tool *tool, const struct verb *verb)
+{
+    uint64_t foreign = tool->given & ~(verb->options | OPTIONS_ALWAYS);
+
+    for (int id = OPT_CONFIG; id < OPT_LATER; id++)
+        if ((foreign >> id & 1) != 0)
+            return tool_usage("option '--%s' means nothing to '%s': leave it out",
+                              options_name((enum option)id), verb->name);
+    return 0;
+}
+
+/* Standard output decides last: a reader that left (head) is fine, a full disk is not. */
+static int finish_output(struct tool *tool, int code)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 && tool->write_errno == 0)
+        tool->write_errno = errno != 0 ? errno : EIO;
+    tool_output_broken(tool);
+    if (tool->write_errno == EPIPE)
+        return 0;
+    if (tool->write_errno != 0) {
+        fprintf(stderr, "sls-spool: cannot write, standard output: %s\n",
+                strerror(tool->write_errno));
+        return EXIT_IO;
+    }
+    return code;
+}
+
+static int run(struct tool *tool, int argc, char **argv)
+{
+    const struct verb *verb = NULL;
+    int code = options_parse(tool, argc, argv);
+
+    if (code != 0)
+        return code;
+    if (tool_given(tool, OPT_HELP)) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (tool_given(tool, OPT_VERSION)) {
+        fputs("sls-spool " SLSR_VERSION "\n", stdout);
+        return 0;
+    }
+    if ((code = find_verb(tool, &verb)) != 0 || (code = check_options(tool, verb)) != 0)
+        return code;
+    if ((code = catch_signals(tool)) != 0 || (code = open_spool(tool)) != 0)
+        return code;
+    code = verb->run(tool);
+    return tool->damaged && (code == 0 || code == EXIT_NOTHING) ? EXIT_DAMAGED : code;
+}
+
+int main(int argc, char **argv)
+{
+    static char buffer[256 * 1024]; /* millions of lines: few writes */
+    struct tool tool = {.max_backlog = UINT64_MAX, .max_age_s = INT64_MAX, .timeout_ms = 60000};
+
+    tool.stop.fd = -1;
+    tzset();
+    setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+    int code = finish_output(&tool, run(&tool, argc, argv));
+    slsr_spool_close(tool.spool);
+    slsr_config_free(tool.config);
+    if (tool.stop.fd >= 0)
+        slsr_stop_fini(&tool.stop);
+    return code;
+}

@@ -1,0 +1,311 @@
+/* replay: selected frames to a target once more, byte for byte, in order.
+ *
+ * First a walk counts (the plan: how many, how much, which span), then the same selection goes
+ * through the library's delivery with a range of its own; no stored position of any target moves.
+ * On INT or TERM what was sent is settled, then the summary names the sequence to go on from. The
+ * far side may then have taken a few frames twice, never fewer than the summary says. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/text.h"
+#include "select.h"
+#include "slsrelay/deliver.h"
+
+enum { ASK_ABOVE_FRAMES = 10000, PLAIN_PROGRESS_S = 5, DRAIN_MS = 5000 };
+
+struct replay {
+    struct tool *tool;
+    struct selection sel;
+    const struct slsr_target_config *target;
+    /* the plan */
+    uint64_t limit; /* -n +N */
+    uint64_t frames, bytes, first, last;
+    int64_t oldest_ns, newest_ns; /* event times */
+    /* under way */
+    uint64_t offered; /* selected frames that delivery has asked for, each once */
+    uint64_t seen;    /* highest of them */
+    uint64_t settled; /* next sequence not yet taken */
+    double rate;
+    char error[200];
+    int64_t next_ns;
+    int64_t began_ns;
+    bool terminal;
+};
+
+static bool count_frame(void *ctx, const struct slsr_frame *frame)
+{
+    struct replay *replay = ctx;
+    int64_t ns = (int64_t)frame->time_s * 1000000000 + frame->time_ns;
+
+    if (replay->frames == replay->limit)
+        return false;
+    if (replay->frames == 0) {
+        replay->first = frame->seq;
+        replay->oldest_ns = replay->newest_ns = ns;
+    }
+    replay->frames++;
+    replay->bytes += frame->message.n;
+    replay->last = frame->seq;
+    if (ns < replay->oldest_ns)
+        replay->oldest_ns = ns;
+    if (ns > replay->newest_ns)
+        replay->newest_ns = ns;
+    return replay->frames < replay->limit;
+}
+
+static int count(struct replay *replay, struct slsr_err *err)
+{
+    struct tool *tool = replay->tool;
+    int rc = select_init(&replay->sel, tool, err);
+    uint64_t from = replay->sel.from;
+
+    replay->limit = UINT64_MAX;
+    if (rc == 0 && tool_given(tool, OPT_LINES)) {
+        replay->limit = tool->lines;
+        if (!tool->lines_oldest)
+            rc = walk_last(&replay->sel, tool, tool->lines, &from, err);
+    }
+    if (rc == 0)
+        rc = walk_forward(&replay->sel, tool, from, replay->sel.to, count_frame, replay, err);
+    return rc;
+}
+
+static void print_plan(const struct replay *replay)
+{
+    char bytes[TEXT_SMALL];
+    char oldest[TEXT_SMALL];
+    char newest[TEXT_SMALL];
+
+    text_size(bytes, replay->bytes);
+    text_time_local(oldest, replay->oldest_ns / 1000000000,
+                    (uint32_t)(replay->oldest_ns % 1000000000));
+    text_time_local(newest, replay->newest_ns / 1000000000,
+                    (uint32_t)(replay->newest_ns % 1000000000));
+    fprintf(stderr, "replay: %" PRIu64 " frames (seq %" PRIu64 "..%" PRIu64 "), %s, %s to %s, to ",
+            replay->frames, replay->first, replay->last, bytes, oldest, newest);
+    text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
+    fputc('\n', stderr);
+}
+
+/* 0: go on; else the exit code. */
+static int confirm(const struct replay *replay)
+{
+    char answer[16];
+
+    if (replay->frames <= ASK_ABOVE_FRAMES || tool_given(replay->tool, OPT_YES))
+        return 0;
+    if (isatty(STDIN_FILENO) != 1)
+        return tool_usage("%" PRIu64 " frames, replay: more than %d need --yes", replay->frames,
+                          ASK_ABOVE_FRAMES);
+    fputs("Send them? [y/N] ", stderr);
+    if (fgets(answer, sizeof(answer), stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+        return 0;
+    return tool_usage("replay: not confirmed, nothing was sent");
+}
+
+/* Frames per second from "500/s" or "2MB/s" (by the average size of what is selected). */
+static bool read_rate(const struct replay *replay, const char *text, int64_t *frames_s)
+{
+    char number[32];
+    size_t n = strlen(text);
+    int64_t value;
+
+    if (n > 2 && strcmp(text + n - 2, "/s") == 0)
+        n -= 2;
+    if (n == 0 || n >= sizeof(number))
+        return false;
+    memcpy(number, text, n);
+    number[n] = '\0';
+    if (!slsr_parse_size(number, &value) || value <= 0)
+        return false;
+    if (strspn(number, "0123456789") != n && replay->bytes > 0) {
+        double average = (double)replay->bytes / (double)replay->frames;
+        value = average > 1 ? (int64_t)((double)value / average) : value;
+    }
+    *frames_s = value > 0 ? value : 1;
+    return true;
+}
+
+static bool want(void *ctx, const struct slsr_frame *frame)
+{
+    struct replay *replay = ctx;
+
+    if (!select_wants(&replay->sel, frame))
+        return false;
+    if (frame->seq > replay->seen) { /* delivery asks again after a lost connection */
+        replay->seen = frame->seq;
+        replay->offered++;
+    }
+    return true;
+}
+
+static void progress(struct replay *replay, int64_t now)
+{
+    char rate[TEXT_SMALL];
+    char eta[TEXT_SMALL];
+    int64_t elapsed_s = (now - replay->began_ns) / 1000000000;
+    double done = (double)replay->offered;
+    double speed = elapsed_s > 0 ? done / (double)elapsed_s : 0;
+
+    text_count(rate, (uint64_t)speed);
+    text_duration(eta,
+                  speed > 0 ? (int64_t)((double)(replay->frames - replay->offered) / speed) : 0);
+    if (replay->terminal) {
+        char bar[31];
+        size_t full = (size_t)(30 * done / (double)replay->frames);
+        memset(bar, '.', 30);
+        memset(bar, '#', full < 30 ? full : 30);
+        bar[30] = '\0';
+        fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 ", %s/s, ETA %s", bar, replay->offered,
+                replay->frames, rate, speed > 0 ? eta : "unknown");
+        if (replay->error[0] != '\0') {
+            fputs(", ", stderr);
+            text_escape(stderr, slsr_bytes_of(replay->error), 60);
+        }
+        fputs("\x1b[K", stderr);
+    } else {
+        fprintf(stderr, "replay: %" PRIu64 " of %" PRIu64 " frames, %s/s, ETA %s\n",
+                replay->offered, replay->frames, rate, speed > 0 ? eta : "unknown");
+    }
+}
+
+static void report(void *ctx, const struct slsr_target_state *state)
+{
+    struct replay *replay = ctx;
+    int64_t now = tool_now_ns();
+
+    if (state->acked > replay->settled)
+        replay->settled = state->acked;
+    memcpy(replay->error, state->error, sizeof(replay->error));
+    replay->error[sizeof(replay->error) - 1] = '\0';
+    if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
+        replay->error[0] = '\0';
+    if (now < replay->next_ns)
+        return;
+    replay->next_ns =
+        now + (replay->terminal ? INT64_C(200000000) : PLAIN_PROGRESS_S * INT64_C(1000000000));
+    progress(replay, now);
+}
+
+static void print_resume(const struct replay *replay)
+{
+    fprintf(stderr,
+            "sls-spool: replay not complete, all frames before seq %" PRIu64
+            " were taken: go on with the same selectors and --seq %" PRIu64 "..%" PRIu64 "\n",
+            replay->settled, replay->settled, replay->last);
+}
+
+static int summary(struct replay *replay, int rc, const struct slsr_err *err)
+{
+    char took[TEXT_SMALL];
+
+    if (replay->terminal)
+        fputs("\r\x1b[K", stderr);
+    if (replay->sel.pattern_failed) {
+        print_resume(replay);
+        return tool_fail(&replay->sel.err);
+    }
+    if (rc == 0 && replay->offered < replay->frames) {
+        /* Retention does not wait for a replay. */
+        fprintf(stderr,
+                "sls-spool: %" PRIu64 " of %" PRIu64
+                " frames were gone before they could be sent, replay: raise spool.retention_time\n",
+                replay->frames - replay->offered, replay->frames);
+        return EXIT_DAMAGED;
+    }
+    if (rc == 0) {
+        text_duration(took, (tool_now_ns() - replay->began_ns) / 1000000000);
+        fprintf(stderr, "replay: all %" PRIu64 " frames taken, in %s\n", replay->frames, took);
+        return 0;
+    }
+    if (rc == SLSR_ESTOPPED) {
+        print_resume(replay);
+        return EXIT_AGAIN;
+    }
+    int code = tool_fail(err);
+    print_resume(replay);
+    return rc == SLSR_ENET || rc == SLSR_EREMOTE ? EXIT_UNREACHABLE : code;
+}
+
+static int send_all(struct replay *replay)
+{
+    struct tool *tool = replay->tool;
+    struct slsr_err err = {0};
+    struct slsr_delivery delivery = {.target = replay->target,
+                                     .spool = tool->spool,
+                                     .from = replay->first,
+                                     .to = replay->last + 1,
+                                     .want = want,
+                                     .report = report,
+                                     .ctx = replay,
+                                     .give_up_ms = tool->timeout_ms,
+                                     .drain_ms = DRAIN_MS,
+                                     .stop = &tool->stop};
+
+    if (tool->rate != NULL && !read_rate(replay, tool->rate, &delivery.rate_frames_s))
+        return tool_usage("rate '%s', --rate: give frames (500/s) or bytes (2MB/s)", tool->rate);
+    replay->settled = replay->first;
+    replay->began_ns = tool_now_ns();
+    replay->terminal = isatty(STDERR_FILENO) == 1;
+    replay->next_ns =
+        replay->terminal ? 0 : replay->began_ns + PLAIN_PROGRESS_S * INT64_C(1000000000);
+    return summary(replay, slsr_deliver_run(&delivery, &err), &err);
+}
+
+/* The target by -t (configuration) or --to (URL, then ours to free). 0 or the exit code. */
+static int find_target(struct replay *replay, struct slsr_target_config *own)
+{
+    struct tool *tool = replay->tool;
+    struct slsr_err err = {0};
+
+    if ((tool->target != NULL) == (tool->to != NULL))
+        return tool_usage("replay: give either -t NAME or --to tcp://HOST:PORT");
+    if (tool->timeout_ms <= 0)
+        return tool_usage("--timeout 0, replay: give a time longer than that");
+    if (tool->to != NULL) {
+        if (slsr_target_from_url(own, tool->to, &err) != 0)
+            return tool_fail(&err);
+        replay->target = own;
+        return 0;
+    }
+    int code = tool_load_config(tool);
+    if (code != 0)
+        return code;
+    for (size_t i = 0; i < tool->config->target_count; i++) {
+        if (strcmp(tool->config->targets[i].name, tool->target) == 0) {
+            replay->target = &tool->config->targets[i];
+            return 0;
+        }
+    }
+    return tool_usage("target '%s', -t: the configuration has no such target; give one that it "
+                      "has, or --to tcp://HOST:PORT",
+                      tool->target);
+}
+
+int verb_replay(struct tool *tool)
+{
+    struct replay replay = {.tool = tool};
+    struct slsr_target_config own = {0};
+    struct slsr_err err = {0};
+    int code = find_target(&replay, &own);
+
+    if (code == 0 && count(&replay, &err) != 0)
+        code = tool_fail(&err);
+    else if (code == 0 && slsr_stop_requested(&tool->stop))
+        code = EXIT_AGAIN;
+    else if (code == 0 && replay.frames == 0) {
+        fputs("sls-spool: no frame matches, replay: nothing was sent\n", stderr);
+        code = EXIT_NOTHING;
+    }
+    if (code == 0) {
+        print_plan(&replay);
+        code = confirm(&replay);
+    }
+    if (code == 0)
+        code = send_all(&replay);
+    select_fini(&replay.sel);
+    slsr_target_free(&own);
+    return code;
+}

@@ -1,0 +1,39 @@
+/* Which frames a command means: sequences, times, shards, a pattern. */
+#ifndef SLS_SPOOL_SELECT_H
+#define SLS_SPOOL_SELECT_H
+
+#include "tool.h"
+
+struct selection {
+    const struct tool *tool;
+    uint64_t from, to;          /* [from, to): what a walk has to look at */
+    int64_t since_ns, until_ns; /* inclusive both; INT64_MIN/MAX: open */
+    bool by_arrival;
+    bool filtered; /* frames inside [from, to) may be left out */
+    void *pattern; /* compiled PCRE2, or NULL */
+    void *match;
+    bool pattern_failed; /* a frame was too costly for the pattern; err has the sentence */
+    struct slsr_err err;
+};
+
+/* Reads the selectors against the spool as it is now. 0 or an error. End with select_fini. */
+int select_init(struct selection *sel, struct tool *tool, struct slsr_err *err);
+void select_fini(struct selection *sel);
+/* Does the frame belong? Also false once pattern_failed. */
+bool select_wants(struct selection *sel, const struct slsr_frame *frame);
+
+/* Called per selected frame; false ends the walk. */
+typedef bool select_visit(void *ctx, const struct slsr_frame *frame);
+
+/* walk.c. All end early on visit's false, stop, or an error (0 otherwise). A damaged stretch is
+ * told on stderr, remembered in tool->damaged and passed over. Memory does not depend on how much
+ * is selected. */
+int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
+                 select_visit *visit, void *ctx, struct slsr_err *err);
+int walk_reverse(struct selection *sel, struct tool *tool, select_visit *visit, void *ctx,
+                 struct slsr_err *err);
+/* Sequence of the n-th selected frame from the end (sel->from when there are fewer). */
+int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *seq,
+              struct slsr_err *err);
+
+#endif

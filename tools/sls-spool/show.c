@@ -1,0 +1,134 @@
+/* list, cat, tail: selected frames on standard output. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "print.h"
+#include "select.h"
+
+/* The spool belongs to another process, which tells us nothing: look again this often. */
+enum { FOLLOW_POLL_MS = 200, TAIL_LINES = 10 };
+
+struct show {
+    struct tool *tool;
+    struct printer printer;
+    uint64_t seen;
+    uint64_t limit; /* frames still to show; UINT64_MAX: all */
+    bool count_only;
+};
+
+static bool show_frame(void *ctx, const struct slsr_frame *frame)
+{
+    struct show *show = ctx;
+
+    if (show->limit == 0)
+        return false;
+    show->seen++;
+    if (!show->count_only)
+        print_frame(&show->printer, frame);
+    if (show->limit != UINT64_MAX)
+        show->limit--;
+    return show->limit > 0 && !tool_output_broken(show->tool);
+}
+
+static int show_selected(struct tool *tool, bool table)
+{
+    struct selection sel;
+    struct show show = {.tool = tool, .limit = UINT64_MAX};
+    struct slsr_err err = {0};
+    uint64_t from;
+
+    show.count_only = tool_given(tool, OPT_COUNT);
+    print_begin(&show.printer, tool->output, table);
+    int rc = select_init(&sel, tool, &err);
+    from = sel.from;
+    if (rc == 0 && tool_given(tool, OPT_LINES)) {
+        show.limit = tool->lines;
+        /* The newest N: find where they start, unless we start at the newest anyway. */
+        if (!tool->lines_oldest && !tool_given(tool, OPT_REVERSE))
+            rc = walk_last(&sel, tool, tool->lines, &from, &err);
+        else if (tool->lines_oldest && tool_given(tool, OPT_REVERSE))
+            rc = slsr_fail(&err, SLSR_EUSAGE, "-n +N with --reverse: give one of them");
+    }
+    if (rc == 0 && tool_given(tool, OPT_REVERSE))
+        rc = walk_reverse(&sel, tool, show_frame, &show, &err);
+    else if (rc == 0)
+        rc = walk_forward(&sel, tool, from, sel.to, show_frame, &show, &err);
+    select_fini(&sel);
+    if (rc == 0 && show.count_only)
+        printf("%" PRIu64 "\n", show.seen);
+    else if (rc == 0)
+        print_end(&show.printer);
+    if (rc != 0)
+        return tool_fail(&err);
+    return show.seen == 0 && !slsr_stop_requested(&tool->stop) ? EXIT_NOTHING : 0;
+}
+
+int verb_list(struct tool *tool)
+{
+    return show_selected(tool, true);
+}
+
+int verb_cat(struct tool *tool)
+{
+    return show_selected(tool, false);
+}
+
+/* Waits a moment; false when stop was requested or the reader of our output is gone. */
+static bool wait_moment(struct tool *tool)
+{
+    struct pollfd fds[2] = {{.fd = tool->stop.fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+
+    if (poll(fds, 2, FOLLOW_POLL_MS) < 0 && errno != EINTR)
+        return false;
+    if ((fds[1].revents & (POLLERR | POLLNVAL)) != 0)
+        tool->write_errno = EPIPE;
+    return !slsr_stop_requested(&tool->stop) && tool->write_errno == 0;
+}
+
+static int follow(struct tool *tool, struct selection *sel, struct show *show, struct slsr_err *err)
+{
+    uint64_t position = sel->to;
+    int rc = 0;
+
+    while (rc == 0 && fflush(stdout) == 0 && !tool_output_broken(tool) && wait_moment(tool)) {
+        uint64_t oldest;
+        uint64_t next;
+        rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
+        if (rc != 0 || next <= position)
+            continue;
+        sel->to = next;
+        rc = walk_forward(sel, tool, position, next, show_frame, show, err);
+        position = next;
+    }
+    return rc;
+}
+
+int verb_tail(struct tool *tool)
+{
+    struct selection sel;
+    struct show show = {.tool = tool, .limit = UINT64_MAX};
+    struct slsr_err err = {0};
+    bool follows = tool_given(tool, OPT_FOLLOW);
+
+    if (tool_given(tool, OPT_LINES) && tool->lines_oldest)
+        return tool_usage("-n +N with 'tail': give -n N, or use 'cat -n +N'");
+    if (follows && (tool->output == OUT_JSON || tool->until != NULL))
+        return tool_usage("'tail -f' has no end: give -o jsonl instead of json, and no --until");
+    print_begin(&show.printer, tool->output, false);
+    int rc = select_init(&sel, tool, &err);
+    uint64_t from = sel.from;
+    if (rc == 0)
+        rc = walk_last(&sel, tool, tool_given(tool, OPT_LINES) ? tool->lines : TAIL_LINES, &from,
+                       &err);
+    if (rc == 0 && !(tool_given(tool, OPT_LINES) && tool->lines == 0))
+        rc = walk_forward(&sel, tool, from, sel.to, show_frame, &show, &err);
+    if (rc == 0 && follows)
+        rc = follow(tool, &sel, &show, &err);
+    if (rc == 0)
+        print_end(&show.printer);
+    select_fini(&sel);
+    return rc != 0 ? tool_fail(&err) : 0;
+}

@@ -1,0 +1,373 @@
+/* status, targets, shards, stats: the figures as a screen, as tables, as JSON, as a check.
+ *
+ * Without a running relay nobody sends: targets show as stopped, with the last cause that the relay
+ * left in the spool. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/json.h"
+#include "common/table.h"
+#include "common/text.h"
+#include "figures.h"
+
+enum { WATCH_MS = 1000 };
+
+static int no_raw(const struct tool *tool)
+{
+    if (tool->output == OUT_RAW)
+        return tool_usage("-o raw with '%s': give text or json, raw is for frames", tool->verb);
+    return 0;
+}
+
+static void age(char out[TEXT_SMALL], const struct figures *figures, int64_t arrival_ms)
+{
+    text_duration(out, (figures->now_ms - arrival_ms) / 1000);
+}
+
+static void spool_line(const struct figures *figures)
+{
+    const struct slsr_spool_stat *stat = &figures->stat;
+    char frames[TEXT_SMALL];
+    char bytes[TEXT_SMALL];
+    char disk[TEXT_SMALL];
+
+    text_count(frames, stat->frames);
+    text_size(bytes, stat->bytes);
+    text_size(disk, stat->disk_bytes);
+    printf("spool: %s frames, %s, %s on disk", frames, bytes, disk);
+    if (stat->frames > 0) {
+        char oldest[TEXT_SMALL];
+        char newest[TEXT_SMALL];
+        age(oldest, figures, stat->oldest_arrival_ms);
+        age(newest, figures, stat->newest_arrival_ms);
+        printf(", oldest %s (seq %" PRIu64 "), newest %s (seq %" PRIu64 ")", oldest,
+               stat->oldest_seq, newest, stat->next_seq > 0 ? stat->next_seq - 1 : 0);
+    }
+    printf("; %s\n", stat->live ? "relay is running" : "no relay running");
+}
+
+static void target_line(const struct figures *figures, const struct target_figures *target)
+{
+    const struct slsr_target_state *state = &target->state;
+    char text[TEXT_SMALL];
+    char more[TEXT_SMALL];
+
+    text_escape(stdout, slsr_bytes_of(state->name), 0);
+    printf(": %s", slsr_phase_name(state->phase));
+    if (figures->stat.live && state->phase_since_ms > 0) {
+        age(text, figures, state->phase_since_ms);
+        printf(" for %s", text);
+    }
+    if (state->error[0] != '\0') {
+        /* Of a target that is up it is history, not the cause. */
+        fputs(state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE ? " (last error: "
+                                                                               : ": ",
+              stdout);
+        text_escape(stdout, slsr_bytes_of(state->error), 0);
+        if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
+            fputc(')', stdout);
+    }
+    if (target->backlog_frames == 0) {
+        fputs(", nothing behind\n", stdout);
+        return;
+    }
+    text_count(text, target->backlog_frames);
+    text_size(more, target->backlog_bytes);
+    printf(", %s frames / %s behind", text, more);
+    text_duration(text, target->oldest_age_s);
+    printf(", oldest %s", text);
+    if (target->next_retry_s >= 0) {
+        text_duration(text, target->next_retry_s);
+        printf(", next try in %s", text);
+    }
+    if (target->eta_s >= 0) {
+        text_duration(text, target->eta_s);
+        printf(", %.0f frames/s, drain ETA %s", state->rate_frames_s, text);
+    }
+    fputc('\n', stdout);
+}
+
+static void status_text(const struct figures *figures)
+{
+    spool_line(figures);
+    if (figures->target_count == 0)
+        fputs("no target has registered yet\n", stdout);
+    for (size_t i = 0; i < figures->target_count; i++)
+        target_line(figures, &figures->targets[i]);
+    if (figures->shard_count > 0)
+        figures_table_shards(figures, stdout, "");
+    else
+        fputs("no shard has been read yet\n", stdout);
+}
+
+static void json_targets(const struct figures *figures, const char *only)
+{
+    bool first = true;
+
+    fputc('[', stdout);
+    for (size_t i = 0; i < figures->target_count; i++) {
+        if (only != NULL && strcmp(figures->targets[i].state.name, only) != 0)
+            continue;
+        fputs(first ? "\n  " : ",\n  ", stdout);
+        figures_json_target(stdout, &figures->targets[i]);
+        first = false;
+    }
+    fputc(']', stdout);
+}
+
+static void json_shards(const struct figures *figures)
+{
+    fputc('[', stdout);
+    for (size_t i = 0; i < figures->shard_count; i++) {
+        fputs(i == 0 ? "\n  " : ",\n  ", stdout);
+        figures_json_shard(stdout, &figures->shards[i]);
+    }
+    fputc(']', stdout);
+}
+
+static void json_totals(const struct slsr_spool_stat *stat)
+{
+    printf("\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"oldest_seq\":%" PRIu64
+           ",\"newest_seq\":%" PRIu64 ",\"next_seq\":%" PRIu64 ",\"disk_bytes\":%" PRIu64
+           ",\"segments\":%" PRIu32 ",\"live\":%s",
+           stat->frames, stat->bytes, stat->oldest_seq, stat->next_seq > 0 ? stat->next_seq - 1 : 0,
+           stat->next_seq, stat->disk_bytes, stat->segments, stat->live ? "true" : "false");
+}
+
+/* One line with -o jsonl (and so one a second with --watch), else readable. */
+static void status_json(const struct figures *figures, bool one_line)
+{
+    const char *gap = one_line ? "" : "\n ";
+
+    fputc('{', stdout);
+    json_totals(&figures->stat);
+    printf(",%s\"targets\":", gap);
+    if (one_line) {
+        fputc('[', stdout);
+        for (size_t i = 0; i < figures->target_count; i++) {
+            fputs(i == 0 ? "" : ",", stdout);
+            figures_json_target(stdout, &figures->targets[i]);
+        }
+        fputs("],\"shards\":[", stdout);
+        for (size_t i = 0; i < figures->shard_count; i++) {
+            fputs(i == 0 ? "" : ",", stdout);
+            figures_json_shard(stdout, &figures->shards[i]);
+        }
+        fputs("]}\n", stdout);
+        return;
+    }
+    json_targets(figures, NULL);
+    printf(",%s\"shards\":", gap);
+    json_shards(figures);
+    fputs("}\n", stdout);
+}
+
+/* One backlog against the thresholds; tells what passed. */
+static bool behind(const struct tool *tool, const char *name, uint64_t frames, int64_t age_s)
+{
+    FILE *out = tool->output == OUT_TEXT ? stdout : stderr;
+    bool over = false;
+    char text[TEXT_SMALL];
+    char limit[TEXT_SMALL];
+
+    if (frames > tool->max_backlog) {
+        text_escape(out, slsr_bytes_of(name), 0);
+        fprintf(out, ": %" PRIu64 " frames behind, more than %" PRIu64 "\n", frames,
+                tool->max_backlog);
+        over = true;
+    }
+    if (age_s >= 0 && age_s > tool->max_age_s) {
+        text_duration(text, age_s);
+        text_duration(limit, tool->max_age_s);
+        text_escape(out, slsr_bytes_of(name), 0);
+        fprintf(out, ": oldest frame behind is %s old, more than %s\n", text, limit);
+        over = true;
+    }
+    return over;
+}
+
+/* Before a target has registered, nothing has been delivered: the whole spool is behind. */
+static bool check(const struct tool *tool, const struct figures *figures)
+{
+    bool over = false;
+
+    for (size_t i = 0; i < figures->target_count; i++) {
+        const struct target_figures *target = &figures->targets[i];
+        over |= behind(tool, target->state.name, target->backlog_frames, target->oldest_age_s);
+    }
+    if (figures->target_count == 0) {
+        int64_t age_s = -1;
+        if (figures->stat.frames > 0)
+            age_s = (figures->now_ms - figures->stat.oldest_arrival_ms) / 1000;
+        over = behind(tool, "no target has registered", figures->stat.frames, age_s);
+    }
+    if (!over && tool->output == OUT_TEXT)
+        fputs("ok: no target is further behind than allowed\n", stdout);
+    return over;
+}
+
+static int status_once(struct tool *tool)
+{
+    struct figures figures;
+    struct slsr_err err = {0};
+    int code = 0;
+
+    int rc = figures_read(&figures, tool->spool, &err);
+    if (rc == 0) {
+        if (tool->output != OUT_TEXT)
+            status_json(&figures, tool->output == OUT_JSONL);
+        else if (!tool_given(tool, OPT_CHECK))
+            status_text(&figures);
+        if (tool_given(tool, OPT_CHECK) && check(tool, &figures))
+            code = EXIT_NOTHING;
+    }
+    figures_free(&figures);
+    return rc != 0 ? tool_fail(&err) : code;
+}
+
+int verb_status(struct tool *tool)
+{
+    bool terminal = isatty(STDOUT_FILENO) == 1 && tool->output == OUT_TEXT;
+    bool limits = tool_given(tool, OPT_MAX_AGE) || tool_given(tool, OPT_MAX_BACKLOG);
+    int code = no_raw(tool);
+
+    if (code != 0)
+        return code;
+    if (limits != tool_given(tool, OPT_CHECK))
+        return tool_usage("--check goes with --max-age S, --max-backlog N or both: give them "
+                          "together");
+    if (!tool_given(tool, OPT_WATCH))
+        return status_once(tool);
+    do {
+        if (terminal)
+            fputs("\x1b[H\x1b[2J", stdout);
+        code = status_once(tool);
+        fflush(stdout);
+    } while ((code == 0 || code == EXIT_NOTHING) && !tool_output_broken(tool) &&
+             !slsr_stop_wait(&tool->stop, WATCH_MS));
+    return code;
+}
+
+static void targets_table(const struct figures *figures, const char *only)
+{
+    struct table table;
+
+    table_init(&table, "llrrrrrl");
+    static const char *const heads[] = {"TARGET", "STATE",  "ACKED",  "BEHIND",
+                                        "BYTES",  "OLDEST", "RATE/S", "LAST ERROR"};
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+        table_cell(&table, "%s", heads[i]);
+    for (size_t i = 0; i < figures->target_count; i++) {
+        const struct target_figures *target = &figures->targets[i];
+        const struct slsr_target_state *state = &target->state;
+        char bytes[TEXT_SMALL];
+        char oldest[TEXT_SMALL] = "-";
+        if (only != NULL && strcmp(state->name, only) != 0)
+            continue;
+        text_size(bytes, target->backlog_bytes);
+        if (target->oldest_age_s >= 0)
+            text_duration(oldest, target->oldest_age_s);
+        table_cell(&table, "%s", state->name);
+        table_cell(&table, "%s", slsr_phase_name(state->phase));
+        table_cell(&table, "%" PRIu64, state->acked > 0 ? state->acked - 1 : 0);
+        table_cell(&table, "%" PRIu64, target->backlog_frames);
+        table_cell(&table, "%s", bytes);
+        table_cell(&table, "%s", oldest);
+        table_cell(&table, "%.0f", state->rate_frames_s);
+        table_cell(&table, "%s", state->error[0] != '\0' ? state->error : "-");
+    }
+    table_print(&table, stdout, "");
+    table_fini(&table);
+}
+
+int verb_targets(struct tool *tool)
+{
+    struct figures figures;
+    struct slsr_err err = {0};
+    bool found = false;
+    int code = no_raw(tool);
+
+    if (code != 0)
+        return code;
+    int rc = figures_read(&figures, tool->spool, &err);
+    for (size_t i = 0; i < figures.target_count; i++)
+        found |= tool->target == NULL || strcmp(figures.targets[i].state.name, tool->target) == 0;
+    if (rc == 0 && tool->output == OUT_TEXT && found) {
+        targets_table(&figures, tool->target);
+    } else if (rc == 0 && tool->output == OUT_JSON) {
+        json_targets(&figures, tool->target);
+        fputc('\n', stdout);
+    } else if (rc == 0 && tool->output == OUT_JSONL) {
+        for (size_t i = 0; i < figures.target_count; i++) {
+            if (tool->target != NULL && strcmp(figures.targets[i].state.name, tool->target) != 0)
+                continue;
+            figures_json_target(stdout, &figures.targets[i]);
+            fputc('\n', stdout);
+        }
+    }
+    figures_free(&figures);
+    if (rc != 0)
+        return tool_fail(&err);
+    return found ? 0 : EXIT_NOTHING;
+}
+
+int verb_shards(struct tool *tool)
+{
+    struct figures figures;
+    struct slsr_err err = {0};
+    int code = no_raw(tool);
+
+    if (code != 0)
+        return code;
+    int rc = figures_read(&figures, tool->spool, &err);
+    size_t count = figures.shard_count;
+    if (rc == 0 && tool->output == OUT_TEXT && count > 0) {
+        figures_table_shards(&figures, stdout, "");
+    } else if (rc == 0 && tool->output == OUT_JSON) {
+        json_shards(&figures);
+        fputc('\n', stdout);
+    } else if (rc == 0 && tool->output == OUT_JSONL) {
+        for (size_t i = 0; i < count; i++) {
+            figures_json_shard(stdout, &figures.shards[i]);
+            fputc('\n', stdout);
+        }
+    }
+    figures_free(&figures);
+    if (rc != 0)
+        return tool_fail(&err);
+    return count > 0 ? 0 : EXIT_NOTHING;
+}
+
+int verb_stats(struct tool *tool)
+{
+    struct slsr_spool_stat stat;
+    struct slsr_err err = {0};
+    char text[TEXT_SMALL];
+    int code = no_raw(tool);
+
+    if (code != 0)
+        return code;
+    if (slsr_spool_stat(tool->spool, &stat, &err) != 0)
+        return tool_fail(&err);
+    double average = stat.frames > 0 ? (double)stat.bytes / (double)stat.frames : 0;
+    if (tool->output != OUT_TEXT) {
+        fputc('{', stdout);
+        json_totals(&stat);
+        fputs(",\"average_frame_bytes\":", stdout);
+        json_real(stdout, average);
+        fputs("}\n", stdout);
+        return 0;
+    }
+    printf("frames         %" PRIu64 "\n", stat.frames);
+    text_size(text, stat.bytes);
+    printf("bytes          %" PRIu64 " (%s)\n", stat.bytes, text);
+    printf("average frame  %.1f bytes\n", average);
+    printf("sequences      %" PRIu64 "..%" PRIu64 "\n", stat.oldest_seq,
+           stat.next_seq > 0 ? stat.next_seq - 1 : 0);
+    printf("segments       %" PRIu32 "\n", stat.segments);
+    text_size(text, stat.disk_bytes);
+    printf("disk           %" PRIu64 " (%s)\n", stat.disk_bytes, text);
+    return 0;
+}

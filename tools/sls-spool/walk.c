@@ -1,0 +1,200 @@
+/* Walks over selected frames, forwards or back, in bounded memory: a block of frames at most.
+ *
+ * What can go wrong: a chunk fails its checksum. Then the sentence goes to stderr, the walk passes
+ * over it and the program ends with 2, so that nobody takes the rest for all of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "select.h"
+
+/* Going back: frames looked at in one piece. Their copies are the memory in use (256 frames of at
+ * most some 64 KiB); positions alone are small, so counting back takes bigger steps. */
+enum { REVERSE_BLOCK = 256, COUNT_BLOCK = 8192 };
+
+static int open_range(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
+                      struct slsr_range **range, struct slsr_err *err)
+{
+    int rc = slsr_range_open(range, tool->spool, from, to, err);
+
+    if (rc == 0 && (sel->since_ns != INT64_MIN || sel->until_ns != INT64_MAX)) {
+        int64_t since = sel->since_ns == INT64_MIN ? INT64_MIN : sel->since_ns / 1000000 - 1;
+        int64_t until = sel->until_ns == INT64_MAX ? INT64_MAX : sel->until_ns / 1000000 + 1;
+        slsr_range_time(*range, since, until, sel->by_arrival);
+    }
+    return rc;
+}
+
+int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
+                 select_visit *visit, void *ctx, struct slsr_err *err)
+{
+    struct slsr_range *range = NULL;
+    struct slsr_frame frame;
+    uint64_t stuck = UINT64_MAX;
+
+    if (from >= to)
+        return 0;
+    int rc = open_range(sel, tool, from, to, &range, err);
+    while (rc == 0 && !slsr_stop_requested(&tool->stop)) {
+        rc = slsr_range_next(range, &frame, err);
+        if (rc == SLSR_ECORRUPT) {
+            uint64_t position = slsr_range_position(range);
+            tool->damaged = true;
+            if (position == stuck)
+                break; /* not only a chunk: what leads to the chunks is damaged */
+            stuck = position;
+            fprintf(stderr, "sls-spool: %s\n", err->text);
+            rc = 0;
+            continue;
+        }
+        if (rc != 0 || frame.seq >= to)
+            break;
+        if (select_wants(sel, &frame) && !visit(ctx, &frame))
+            break;
+        if (sel->pattern_failed) {
+            *err = sel->err;
+            rc = err->code;
+        }
+    }
+    slsr_range_close(range);
+    return rc == SLSR_ENOMATCH ? 0 : rc;
+}
+
+/* Positions of the selected frames of one block. */
+struct positions {
+    uint64_t *seqs;
+    size_t count;
+};
+
+static bool note_position(void *ctx, const struct slsr_frame *frame)
+{
+    struct positions *positions = ctx;
+
+    if (positions->count < COUNT_BLOCK)
+        positions->seqs[positions->count++] = frame->seq;
+    return true;
+}
+
+int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *seq,
+              struct slsr_err *err)
+{
+    struct positions block = {0};
+    uint64_t high = sel->to;
+    int rc = 0;
+
+    *seq = sel->from;
+    if (!sel->filtered || n == 0) {
+        if (n < sel->to - sel->from)
+            *seq = sel->to - n;
+        return 0;
+    }
+    block.seqs = malloc(COUNT_BLOCK * sizeof(*block.seqs));
+    if (block.seqs == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    while (rc == 0 && high > sel->from && !slsr_stop_requested(&tool->stop)) {
+        uint64_t low = high - sel->from > COUNT_BLOCK ? high - COUNT_BLOCK : sel->from;
+        block.count = 0;
+        rc = walk_forward(sel, tool, low, high, note_position, &block, err);
+        if (rc == 0 && block.count >= n) {
+            *seq = block.seqs[block.count - n];
+            break;
+        }
+        n -= block.count;
+        high = low;
+    }
+    free(block.seqs);
+    return rc;
+}
+
+/* A block of copied frames: views become offsets into `bytes`, which may move while it grows. */
+struct copies {
+    struct slsr_frame frames[REVERSE_BLOCK];
+    size_t offsets[REVERSE_BLOCK];
+    size_t count;
+    char *bytes;
+    size_t used, size;
+    bool no_memory;
+};
+
+static bool copy_bytes(struct copies *copies, const char *p, size_t n)
+{
+    if (copies->size - copies->used < n) {
+        size_t size = copies->size * 2 + n + 4096;
+        char *bytes = realloc(copies->bytes, size);
+        if (bytes == NULL)
+            return false;
+        copies->bytes = bytes;
+        copies->size = size;
+    }
+    if (n > 0)
+        memcpy(copies->bytes + copies->used, p, n);
+    copies->used += n;
+    return true;
+}
+
+static bool copy_frame(void *ctx, const struct slsr_frame *frame)
+{
+    struct copies *copies = ctx;
+
+    if (copies->count == REVERSE_BLOCK)
+        return false;
+    copies->frames[copies->count] = *frame;
+    copies->offsets[copies->count] = copies->used;
+    if (!copy_bytes(copies, frame->stream.project, strlen(frame->stream.project) + 1) ||
+        !copy_bytes(copies, frame->stream.logstore, strlen(frame->stream.logstore) + 1) ||
+        !copy_bytes(copies, frame->cursor.p, frame->cursor.n) ||
+        !copy_bytes(copies, frame->wire.p, frame->wire.n) ||
+        !copy_bytes(copies, frame->message.p, frame->message.n)) {
+        copies->no_memory = true;
+        return false;
+    }
+    copies->count++;
+    return true;
+}
+
+/* The frame with its views pointing into the copies. */
+static struct slsr_frame copied(const struct copies *copies, size_t i)
+{
+    struct slsr_frame frame = copies->frames[i];
+    const char *p = copies->bytes + copies->offsets[i];
+
+    frame.stream.project = p;
+    p += strlen(p) + 1;
+    frame.stream.logstore = p;
+    p += strlen(p) + 1;
+    frame.cursor.p = p;
+    p += frame.cursor.n;
+    frame.wire.p = p;
+    p += frame.wire.n;
+    frame.message.p = p;
+    return frame;
+}
+
+int walk_reverse(struct selection *sel, struct tool *tool, select_visit *visit, void *ctx,
+                 struct slsr_err *err)
+{
+    struct copies *copies = calloc(1, sizeof(*copies));
+    uint64_t high = sel->to;
+    bool more = true;
+    int rc = 0;
+
+    if (copies == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    while (more && high > sel->from && !slsr_stop_requested(&tool->stop)) {
+        uint64_t low = high - sel->from > REVERSE_BLOCK ? high - REVERSE_BLOCK : sel->from;
+        copies->count = copies->used = 0;
+        rc = walk_forward(sel, tool, low, high, copy_frame, copies, err);
+        if (rc == 0 && copies->no_memory)
+            rc = slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+        if (rc != 0)
+            break;
+        for (size_t i = copies->count; more && i > 0; i--) {
+            struct slsr_frame frame = copied(copies, i - 1);
+            more = visit(ctx, &frame);
+        }
+        high = low;
+    }
+    free(copies->bytes);
+    free(copies);
+    return rc;
+}
