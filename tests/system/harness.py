@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 import urllib.request
@@ -65,56 +64,44 @@ def wait_until(what, ask, seconds=60, every=0.05):
 
 
 class Program:
-    """One running program; its output is read by a thread, so that waiting is on an event."""
+    """One running program; its output (both streams) is a file, which outlives us if it must."""
 
-    def __init__(self, name, argv, env=None, preexec=None):
+    def __init__(self, name, argv, log, env=None, preexec=None):
         self.name = name
-        self.lines = []
-        self.ended = False
-        self.news = threading.Condition()
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, env=env, preexec_fn=preexec)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        self.log = log
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file,
+                                            stderr=subprocess.STDOUT, env=env, preexec_fn=preexec,
+                                            start_new_session=True)
 
-    def _read(self):
-        for raw in self.process.stdout:
-            with self.news:
-                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
-                self.news.notify_all()
-        with self.news:
-            self.ended = True
-            self.news.notify_all()
+    @property
+    def lines(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read().split("\n")
 
     def wait_line(self, pattern, seconds=30, count=1):
         """The match of the count-th line that has the pattern; Failed when it ends without."""
-        deadline = time.monotonic() + seconds * SLOW
-        with self.news:
-            while True:
-                found = [m for m in (re.search(pattern, line) for line in self.lines) if m]
-                if len(found) >= count:
-                    return found[count - 1]
-                if self.ended:
-                    raise Failed(f"{self.name} ended without saying /{pattern}/")
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise Failed(f"{self.name} did not say /{pattern}/ in {seconds * SLOW} s")
-                self.news.wait(left)
+        def ask():
+            ended = not self.running()
+            found = [m for m in (re.search(pattern, line) for line in self.lines) if m]
+            if len(found) >= count:
+                return found[count - 1]
+            if ended:
+                raise Failed(f"{self.name} ended without saying /{pattern}/")
+            return None
+        return wait_until(f"{self.name} says /{pattern}/", ask, seconds, 0.02)
 
     def said(self, pattern):
-        with self.news:
-            return [line for line in self.lines if re.search(pattern, line)]
+        return [line for line in self.lines if re.search(pattern, line)]
 
     def running(self):
         return self.process.poll() is None
 
     def wait(self, seconds=30):
         try:
-            code = self.process.wait(seconds * SLOW)
+            return self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             raise Failed(f"{self.name} still runs after {seconds * SLOW} s") from None
-        self.reader.join(5)
-        return code
 
     def stop(self, seconds=30):
         """TERM and the exit code."""
@@ -126,7 +113,6 @@ class Program:
         if self.running():
             self.process.kill()
         self.process.wait()
-        self.reader.join(5)
 
 
 class Rig:
@@ -135,6 +121,7 @@ class Rig:
         self.bin = bin_dir()
         self.dir = tempfile.mkdtemp(prefix=f"slsr-{name}-")
         self.programs = []
+        self.started = 0
         self.sim_port = None
         self.at_end = contextlib.ExitStack()
 
@@ -169,7 +156,9 @@ class Rig:
     # --- programs ---
 
     def start(self, name, argv, **more):
-        program = Program(name, argv, **more)
+        self.started += 1
+        log = self.path(f"{self.started:02d}-{name.replace(' ', '-')}.log")
+        program = Program(name, argv, log, **more)
         self.programs.append(program)
         return program
 
