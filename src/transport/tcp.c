@@ -154,6 +154,7 @@ static int tcp_start(struct transport *base, int64_t now_ms, struct slsr_err *er
     struct tcp *t = self(base);
     int rc = dial_start(&t->dial, now_ms, err);
 
+    t->position = base->settle.settled;
     if (rc == 0)
         base->phase = SLSR_PHASE_CONNECTING;
     return rc;
@@ -367,7 +368,7 @@ static int health(struct tcp *t, int64_t now_ms, struct slsr_err *err)
         return slsr_fail(err, SLSR_EREMOTE, "timed out");
     if (stall_ms(t) > 0 && now_ms - since > stall_ms(t))
         return slsr_fail(err, SLSR_EREMOTE, "stalled");
-    if (now_ms - since >= STALL_SHOW_MS && s->ev.wnd < 65536)
+    if (now_ms - since >= STALL_SHOW_MS)
         t->base.phase = SLSR_PHASE_STALLED;
     return 0;
 }

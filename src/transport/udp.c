@@ -43,6 +43,7 @@ static int udp_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
     struct udp *u = (struct udp *)t;
     int rc = dial_start(&u->dial, now_ms, err);
 
+    u->position = t->settle.settled;
     if (rc == 0)
         t->phase = SLSR_PHASE_CONNECTING;
     return rc;

@@ -1,0 +1,319 @@
+/* Range -> transport -> taken (I3): the loop that send and replay share.
+ *
+ * Good path: feed() offers the next frames whenever the transport is ready, transport_turn() writes
+ * and gathers evidence, tell() reports the settled position. The loop waits in one poll() for the
+ * sockets, news of the spool, stop, and the next due time.
+ * What can go wrong: a break; then the range goes back to the settled position and the transport is
+ * started again after a back-off with full jitter, for ever unless give_up_ms says otherwise. A
+ * damaged chunk is said once and passed. On stop nothing new is taken, and what was sent has
+ * drain_ms to be proven; the rest stays in the spool for the next start. */
+#include "slsrelay/deliver.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "send/feed.h"
+#include "transport/transport.h"
+
+enum {
+    REPORT_MS = 1000,
+    IDLE_REPORT_MS = 30000,
+    NO_NEWS_MS = 500, /* a reading tool hears no news of the spool: look by the clock */
+    HEALTH_MS = 60000,
+    DRAIN_MS = 5000
+};
+
+struct run {
+    const struct slsr_delivery *d;
+    struct transport *t;
+    struct feed feed;
+    struct backoff backoff;
+    int news; /* -1: none */
+    struct slsr_target_state state;
+    enum slsr_target_phase told_phase;
+    uint64_t told_acked;
+    int64_t told_ms;
+    int64_t retry_ms;    /* monotonic; while down */
+    int64_t up_ms;       /* since when up; 0: down */
+    int64_t down_ms;     /* since when down, over several attempts; 0: not */
+    uint64_t up_acked;   /* settled when the connection came up */
+    int64_t stop_ms;     /* end of the drain; 0: stop has not fired */
+    uint64_t rate_acked; /* settled at the last look */
+    int64_t rate_ms;
+    const char *alarm;    /* told */
+    char last_error[200]; /* said as a diagnostic */
+};
+
+static void set_phase(struct run *r, enum slsr_target_phase phase)
+{
+    if (r->state.phase == phase)
+        return;
+    r->state.phase = phase;
+    r->state.phase_since_ms = clock_wall_ms();
+}
+
+static void set_error(struct run *r, const char *text)
+{
+    snprintf(r->state.error, sizeof r->state.error, "%s", text);
+}
+
+static void measure_rate(struct run *r, int64_t now_ms)
+{
+    int64_t span = now_ms - r->rate_ms;
+
+    if (span < REPORT_MS)
+        return;
+    r->state.rate_frames_s = 0.6 * r->state.rate_frames_s +
+                             0.4 * (double)(r->state.acked - r->rate_acked) * 1000 / (double)span;
+    if (r->state.rate_frames_s < 0.01)
+        r->state.rate_frames_s = 0;
+    r->rate_acked = r->state.acked;
+    r->rate_ms = now_ms;
+}
+
+static void tell(struct run *r, int64_t now_ms, bool force)
+{
+    struct transport_counts counts = transport_counts(r->t);
+    bool working = r->state.acked < feed_end(&r->feed) || r->state.phase != SLSR_PHASE_UP;
+    bool changed = r->state.phase != r->told_phase || r->state.acked != r->told_acked;
+
+    r->state.sent_frames = counts.sent_frames;
+    r->state.resent_frames = counts.resent_frames;
+    measure_rate(r, now_ms);
+    if (!force && !changed && now_ms - r->told_ms < (working ? REPORT_MS : IDLE_REPORT_MS))
+        return;
+    r->state.written_ms = clock_wall_ms();
+    r->told_ms = now_ms;
+    r->told_phase = r->state.phase;
+    r->told_acked = r->state.acked;
+    if (r->d->report != NULL)
+        r->d->report(r->d->ctx, &r->state);
+}
+
+/* Settled progress is the only good sign that resets patience and back-off, besides long health. */
+static void look(struct run *r, int64_t now_ms)
+{
+    enum slsr_target_phase phase = transport_phase(r->t);
+    const char *alarm = transport_alarm(r->t);
+
+    r->state.acked = transport_settled(r->t);
+    if (phase == SLSR_PHASE_UP || phase == SLSR_PHASE_STALLED) {
+        if (r->up_ms == 0) {
+            r->up_ms = now_ms;
+            r->up_acked = r->state.acked;
+            r->state.next_retry_ms = 0;
+            if (alarm == NULL)
+                set_error(r, "");
+            diag(SLSR_LOG_INFO, "send", "target %s: connected to %s port %d", r->state.name,
+                 r->d->target->host, r->d->target->port);
+        }
+        if (r->state.acked > r->up_acked || now_ms - r->up_ms >= HEALTH_MS) {
+            backoff_reset(&r->backoff);
+            r->last_error[0] = '\0';
+        }
+        if (r->state.acked > r->up_acked || r->state.acked >= feed_end(&r->feed))
+            r->down_ms = 0;
+    }
+    if (alarm != r->alarm) {
+        r->alarm = alarm;
+        set_error(r, alarm != NULL ? alarm : "");
+        if (alarm != NULL)
+            diag(SLSR_LOG_WARNING, "send", "target %s: %s; set delivery to received to accept that",
+                 r->state.name, alarm);
+    }
+    if (phase != SLSR_PHASE_IDLE)
+        set_phase(r, phase);
+}
+
+static void went_down(struct run *r, int64_t now_ms, const struct slsr_err *why)
+{
+    int64_t wait = backoff_next_ms(&r->backoff);
+
+    if (r->up_ms != 0)
+        r->state.reconnects++;
+    r->up_ms = 0;
+    if (r->down_ms == 0)
+        r->down_ms = now_ms;
+    r->state.acked = transport_settled(r->t);
+    feed_seek(&r->feed, r->state.acked);
+    r->retry_ms = now_ms + wait;
+    r->state.next_retry_ms = clock_wall_ms() + wait;
+    set_error(r, why->text);
+    set_phase(r, SLSR_PHASE_BACKOFF);
+    /* One line per cause, not one per attempt. */
+    if (strcmp(r->last_error, r->state.error) != 0) {
+        snprintf(r->last_error, sizeof r->last_error, "%s", r->state.error);
+        diag(SLSR_LOG_WARNING, "send",
+             "target %s: %s; frames stay in the spool and the relay keeps trying", r->state.name,
+             r->state.error);
+    }
+}
+
+/* One step of connecting and sending. Errors of the link are handled here; others end the run. */
+static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
+{
+    struct slsr_err why = {0, ""};
+    int rc = 0;
+
+    if (transport_phase(r->t) == SLSR_PHASE_IDLE) {
+        if (now_ms < r->retry_ms)
+            return 0;
+        set_phase(r, SLSR_PHASE_CONNECTING);
+        rc = transport_start(r->t, now_ms, &why);
+    }
+    if (rc == 0 && r->stop_ms == 0) {
+        rc = feed_step(&r->feed, r->t, now_ms, err);
+        if (rc != 0)
+            return rc;
+    }
+    if (rc == 0) {
+        transport_flush(r->t, r->stop_ms != 0 || feed_complete(&r->feed));
+        rc = transport_turn(r->t, now_ms, &why);
+    }
+    if (rc != 0)
+        went_down(r, now_ms, &why);
+    return 0;
+}
+
+static int ended(struct run *r, int64_t now_ms, struct slsr_err *err)
+{
+    const struct slsr_delivery *d = r->d;
+
+    if (feed_complete(&r->feed) && r->state.acked >= feed_end(&r->feed))
+        return 1;
+    if (r->stop_ms == 0 && slsr_stop_requested(d->stop))
+        r->stop_ms = now_ms + (d->drain_ms > 0 ? d->drain_ms : DRAIN_MS);
+    if (r->stop_ms != 0 &&
+        (now_ms >= r->stop_ms || r->up_ms == 0 || r->state.acked >= feed_end(&r->feed)))
+        return slsr_fail(err, SLSR_ESTOPPED, "target %s: stopped at frame %llu", r->state.name,
+                         (unsigned long long)r->state.acked);
+    if (d->give_up_ms > 0 && r->up_ms == 0 && r->down_ms != 0 &&
+        now_ms - r->down_ms >= d->give_up_ms)
+        return slsr_fail(err, SLSR_ENET, "target %s: not reachable for %lld ms, gave up: %s",
+                         r->state.name, (long long)d->give_up_ms, r->state.error);
+    return 0;
+}
+
+static void sooner(int64_t *wait, int64_t ms)
+{
+    if (ms >= 0 && ms < *wait)
+        *wait = ms;
+}
+
+static void await(struct run *r, int64_t now_ms)
+{
+    struct pollfd fds[TRANSPORT_POLL_MAX + 2];
+    int n = transport_poll(r->t, fds);
+    int news = -1;
+    int64_t wait = REPORT_MS;
+    bool can_feed = r->stop_ms == 0 && transport_ready(r->t);
+    uint64_t eight;
+
+    if (can_feed && !feed_idle(&r->feed))
+        sooner(&wait, feed_due_ms(&r->feed, now_ms));
+    if (can_feed && feed_idle(&r->feed) && !feed_complete(&r->feed)) {
+        sooner(&wait, r->d->to != UINT64_MAX || r->news < 0 ? NO_NEWS_MS : -1);
+        if (r->news >= 0) {
+            news = n;
+            fds[n++] = (struct pollfd){r->news, POLLIN, 0};
+        }
+    }
+    if (r->d->stop != NULL && r->stop_ms == 0)
+        fds[n++] = (struct pollfd){r->d->stop->fd, POLLIN, 0};
+    if (transport_phase(r->t) == SLSR_PHASE_IDLE)
+        sooner(&wait, r->retry_ms > now_ms ? r->retry_ms - now_ms : 0);
+    else
+        sooner(&wait, transport_due_ms(r->t, now_ms));
+    if (r->stop_ms != 0)
+        sooner(&wait, r->stop_ms > now_ms ? r->stop_ms - now_ms : 0);
+    if (r->d->give_up_ms > 0 && r->down_ms != 0 && r->up_ms == 0)
+        sooner(&wait,
+               r->down_ms + r->d->give_up_ms > now_ms ? r->down_ms + r->d->give_up_ms - now_ms : 0);
+    if (wait == 0 && can_feed && !feed_idle(&r->feed))
+        return; /* more to write at once: no need to ask */
+    if (poll(fds, (nfds_t)n, (int)wait) <= 0) {
+        feed_wake(&r->feed);
+        return;
+    }
+    if (news >= 0 && fds[news].revents != 0) {
+        /* Whatever it counts: the range is asked anew. */
+        if (read(r->news, &eight, sizeof eight) < 0 && errno != EAGAIN && errno != EINTR)
+            r->news = -1;
+        feed_wake(&r->feed);
+    }
+}
+
+static int loop(struct run *r, struct slsr_err *err)
+{
+    int rc;
+
+    for (;;) {
+        int64_t now = clock_mono_ms();
+
+        rc = step(r, now, err);
+        if (rc != 0)
+            return rc;
+        look(r, now);
+        tell(r, now, false);
+        rc = ended(r, now, err);
+        if (rc != 0)
+            return rc > 0 ? 0 : rc;
+        await(r, now);
+    }
+}
+
+int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err)
+{
+    const struct slsr_target_config *target = delivery->target;
+    struct run *r = calloc(1, sizeof *r);
+    int news = -1;
+    int rc;
+
+    if (delivery->from >= delivery->to) {
+        free(r);
+        return 0;
+    }
+    if (r == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory to send to %s", target->name);
+    r->d = delivery;
+    r->news = -1;
+    r->rate_ms = r->down_ms = clock_mono_ms();
+    snprintf(r->state.name, sizeof r->state.name, "%s", target->name != NULL ? target->name : "");
+    r->state.acked = r->told_acked = r->rate_acked = delivery->from;
+    r->state.phase_since_ms = clock_wall_ms();
+    backoff_init(&r->backoff, target->retry_initial_ms, target->retry_max_ms,
+                 target->retry_multiplier);
+    rc = transport_open(&r->t, target, delivery->from, err);
+    if (rc != 0)
+        goto out;
+    rc = feed_init(&r->feed, delivery, err);
+    if (rc != 0)
+        goto out;
+    if (slsr_spool_news_open(delivery->spool, &news, NULL) == 0)
+        r->news = news;
+    rc = loop(r, err);
+    set_phase(r, SLSR_PHASE_STOPPED);
+    r->state.next_retry_ms = 0;
+    tell(r, clock_mono_ms(), true);
+out:
+    if (news >= 0)
+        slsr_spool_news_close(delivery->spool, news);
+    transport_close(r->t);
+    feed_fini(&r->feed);
+    free(r);
+    return rc;
+}
+
+int slsr_deliver_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
+                       struct slsr_err *err)
+{
+    return transport_probe(target, stop, err);
+}
