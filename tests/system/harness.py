@@ -165,8 +165,9 @@ class Rig:
     def tool(self, name):
         return os.path.join(self.bin, name)
 
-    def start_sim(self, *options, shards=4, project=PROJECT, logstore=LOGSTORE, key=KEY):
-        argv = [self.tool("sls-sim"), "--listen", "127.0.0.1:0", "--access-key", ":".join(key),
+    def start_sim(self, *options, shards=4, project=PROJECT, logstore=LOGSTORE, key=KEY,
+                  port=0):
+        argv = [self.tool("sls-sim"), "--listen", f"127.0.0.1:{port}", "--access-key", ":".join(key),
                 "--project", project, "--logstore", f"{logstore}:{shards}", *options]
         sim = self.start("sls-sim", argv)
         self.sim_port = int(sim.wait_line(r"listening on \S*?:(\d+)\b").group(1))

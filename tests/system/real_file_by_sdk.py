@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """A real log file goes in through the vendor's own SDK and comes out byte for byte.
 
 The package manager's log of this machine is uploaded, a log per line, by the npm package

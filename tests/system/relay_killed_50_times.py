@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """The relay is killed with -9 at fifty random moments while logs keep coming.
 
 A service with four shards generates logs all the time. A relay pulls them, spools them and sends

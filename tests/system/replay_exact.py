@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """An operator sends a stretch of the spool again: exactly that stretch arrives, no frame more.
 
 A relay has spooled and delivered some thousand logs. A range of sequence numbers and a range of

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """TERM lets the relay settle what it holds; and a preview shows exactly what would be spooled.
 
 Before the relay runs, --preview prints frames of a one-shard logstore and --preview-file those of a

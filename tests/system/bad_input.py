@@ -1,0 +1,252 @@
+#!/usr/bin/python3 -B
+"""Whatever is wrong outside, the relay says one clear sentence and loses nothing.
+
+Wrong key, unknown logstore, skewed clock, ports that refuse, names that do not resolve: the relay
+keeps trying, and as soon as the trouble is mended every log arrives. A spool that it may not write,
+a spool that another relay owns, a configuration with a typing error: it refuses with the exit code
+for it. Truncated, corrupted and lying bodies: nothing of them reaches the spool, and nothing is lost.
+"""
+import json
+import os
+import re
+import socket
+
+import harness
+import oracle
+from harness import KEY, Rig, check, wait_until
+
+LOGS = 2000
+NOBODY = 65534
+
+
+def free_port():
+    """A loopback port that refuses: bound once, then closed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def sentence(text, *wanted):
+    """One line that names the program and everything wanted."""
+    lines = [line for line in text.strip().split("\n") if line]
+    check(len(lines) == 1, f"not one sentence but {len(lines)}: {text!r}")
+    check(lines[0].startswith("sls-relay: "), f"does not say who speaks: {lines[0]!r}")
+    for word in wanted:
+        check(re.search(word, lines[0]), f"/{word}/ is not in: {lines[0]!r}")
+
+
+def stays(relay, pattern):
+    """The relay says the pattern and goes on."""
+    relay.wait_line(pattern, 30)
+    check(relay.running(), "the relay gave up instead of trying again")
+
+
+def arrives(rig, relay):
+    """Everything at the service is spooled exactly once and acknowledged; TERM ends with 0."""
+    rig.wait_drained(LOGS)
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    marks = [(f["shard"], harness.cursor_number(f["cursor"]), f["index"]) for f in rig.cat()]
+    check(len(marks) == len(set(marks)), "a log is in the spool twice")
+    check(set(marks) == oracle.Reader(rig.sim_port).marks(), "the spool is not what the service has")
+
+
+def mended(rig, sink, **changes):
+    """A relay on the same spool with the right settings brings everything."""
+    arrives(rig, rig.start_relay(rig.config(sink.port, **changes), name="mended"))
+
+
+def wrong_key(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port, source__access_key_secret="wrongSecret"))
+    stays(relay, r"(?i)signature|access key")
+    check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
+    check(not relay.said("wrongSecret"), "the secret is in a diagnostic")
+    mended(rig, sink)
+
+
+def unknown_key_id(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port, source__access_key_id="noSuchKey"))
+    stays(relay, r"(?i)unauthorized|access key")
+    check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
+    check(not relay.said(KEY[1]), "the secret is in a diagnostic")
+    mended(rig, sink)
+
+
+def unknown_logstore(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port, source__logstores=["no-such-store"]))
+    stays(relay, r"no-such-store")
+    check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
+    mended(rig, sink)
+
+
+def skewed_clock(rig):
+    rig.start_sim("--generate", str(LOGS), "--fault", SKEW)
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port))
+    relay.wait_line(r"(?i)clock", 30)
+    rig.wait_drained(LOGS)
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    check(rig.status()["frames"] == LOGS, "not every log exactly once")
+
+
+def siem_refuses(rig):
+    rig.start_sim("--generate", str(LOGS))
+    port = free_port()
+    relay = rig.start_relay(rig.config(port))
+    rig.wait_spooled(LOGS)
+    stays(relay, str(port))
+    target = wait_until("the status tells of the refusal",
+                        lambda: next((t for t in rig.status()["targets"] if t["last_error"]), None))
+    check(target["backlog_frames"] == LOGS, f"backlog {target['backlog_frames']}, not {LOGS}")
+    rig.start_sink("--discard", port=port)
+    arrives(rig, relay)
+
+
+def siem_has_no_address(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    config = rig.config(sink.port, targets__0__host="no-such-host.invalid")
+    relay = rig.start_relay(config)
+    rig.wait_spooled(LOGS)
+    stays(relay, "no-such-host.invalid")
+    check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
+    probe = rig.run("sls-relay", "-c", config, "--test-connection", code=69)
+    check("no-such-host.invalid" in probe.stdout + probe.stderr, "the probe does not name the host")
+    mended(rig, sink)
+
+
+def service_refuses(rig):
+    rig.sim_port = free_port()
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port))
+    stays(relay, str(rig.sim_port))
+    rig.start_sim("--generate", str(LOGS), port=rig.sim_port)
+    arrives(rig, relay)
+
+
+def service_has_no_address(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    config = rig.config(sink.port, source__endpoint="http://no-such-host.invalid",
+                        source__connect_to=None)
+    relay = rig.start_relay(config)
+    stays(relay, "no-such-host.invalid")
+    check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
+    mended(rig, sink)
+
+
+def spool_below_a_file(rig):
+    with open(rig.path("a-file"), "w", encoding="utf-8"):
+        pass
+    config = rig.config(None, spool__path=rig.path("a-file/spool"))
+    done = rig.run("sls-relay", "-c", config, code=None)
+    check(done.returncode in (73, 74, 77), f"exit {done.returncode}: {done.stderr}")
+    sentence(done.stderr, "a-file/spool")
+
+
+def spool_not_ours(rig):
+    """A spool that only its owner may write: as root, another user; else, no write permission."""
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port))
+    rig.wait_drained(LOGS)
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    config = rig.config(sink.port, name="other.json")
+    for folder, _, files in os.walk(rig.path("spool")):
+        os.chmod(folder, 0o555)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o444)
+    os.chmod(rig.dir, 0o755)
+
+    def become_nobody():
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+    if os.getuid() == 0:
+        os.chown(config, NOBODY, NOBODY)
+        # The programs' own folder may be closed to others: take the relay along.
+        copy = rig.path("sls-relay")
+        with open(rig.tool("sls-relay"), "rb") as file, open(copy, "wb") as out:
+            out.write(file.read())
+        os.chmod(copy, 0o755)
+        other = rig.start("other", [copy, "-c", config], preexec=become_nobody,
+                          env=harness.clean_env())
+    else:
+        other = rig.start_relay(config, name="other")
+    code = other.wait()
+    check(code in (73, 77), f"exit {code}, not 77 or 73")
+    sentence("\n".join(other.lines), "spool", "(?i)permission|may not|read-only")
+    for folder, _, files in os.walk(rig.path("spool")):
+        os.chmod(folder, 0o755)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o644)
+    check(rig.status()["frames"] == LOGS, "the refused relay changed the spool")
+
+
+def second_relay(rig):
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    config = rig.config(sink.port)
+    first = rig.start_relay(config)
+    rig.wait_spooled(1)
+    done = rig.run("sls-relay", "-c", config, code=75)
+    sentence(done.stderr, "spool")
+    arrives(rig, first)
+
+
+def broken_bodies(rig):
+    """Every kind of broken answer a few times in a row, then good ones."""
+    options = []
+    for fault in BROKEN:
+        options += ["--fault", fault]
+    rig.start_sim("--generate", str(LOGS), *options)
+    sink = rig.start_sink("--discard")
+    relay = rig.start_relay(rig.config(sink.port))
+    rig.wait_drained(LOGS)
+    check(relay.said(r"(?i)truncat|does not|corrupt|size|broken|incomplete|ended"),
+          "no diagnostic tells of the broken bodies")
+    arrives(rig, relay)
+
+
+def wrong_configuration(rig):
+    path = rig.config(9, source__projekt="typing-error")
+    for mode in ([], ["--check"]):
+        done = rig.run("sls-relay", "-c", path, *mode, code=78)
+        said = done.stderr + done.stdout
+        check("source.projekt" in said and "project" in said,
+              f"names neither the key nor the nearest name: {said!r}")
+        check(KEY[1] not in said, "the secret is in the refusal")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"source": {}})[:-1])
+    rig.run("sls-relay", "-c", path, "--check", code=78)
+    rig.run("sls-relay", "-c", rig.path("absent.json"), code=66)
+    rig.run("sls-relay", "--no-such-option", code=64)
+    masked = rig.run("sls-relay", "-c", rig.config(9), "--print-config").stdout
+    check(KEY[1] not in masked and json.loads(masked)["source"]["project"] == harness.PROJECT,
+          "--print-config shows a secret or not the settings")
+
+
+SKEW = "skew"
+BROKEN = ("truncate", "corrupt", "rawsize")
+CASES = (wrong_key, unknown_key_id, unknown_logstore, skewed_clock, siem_refuses,
+         siem_has_no_address, service_refuses, service_has_no_address, spool_below_a_file,
+         spool_not_ours, second_relay, broken_bodies, wrong_configuration)
+
+
+def test(_):
+    chosen = os.environ.get("SLSR_CASE")
+    for case in CASES:
+        if chosen and case.__name__ != chosen:
+            continue
+        print(f"-- {case.__name__}", flush=True)
+        with Rig(case.__name__) as rig:
+            case(rig)
+
+
+harness.main(test)
