@@ -195,6 +195,11 @@ static int find_exact(const struct config_lines *lines, const char *path)
     return 0;
 }
 
+bool config_lines_has(const struct config_lines *lines, const char *path)
+{
+    return find_exact(lines, path) != 0;
+}
+
 int config_lines_find(const struct config_lines *lines, const char *path)
 {
     char shorter[CONFIG_PATH];

@@ -69,6 +69,8 @@ void config_problems_sort(struct slsr_config_problems *problems);
 void config_lines_scan(struct config_load *load, const char *text, size_t length);
 /* Line of path or of the nearest object around it; 0 when there is no file. */
 int config_lines_find(const struct config_lines *lines, const char *path);
+/* Does path itself stand in the file? */
+bool config_lines_has(const struct config_lines *lines, const char *path);
 void config_lines_fini(struct config_lines *lines);
 
 /* --- overlay.c --- */

@@ -55,18 +55,24 @@ bool config_path_index(char out[CONFIG_PATH], const char *base, size_t index)
     return n >= 0 && n < CONFIG_PATH;
 }
 
-/* The override that covers path, or NULL. */
+/* Is `path` the place `top` or somewhere in it? */
+static bool within(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+
+    return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '.' || path[n] == '[');
+}
+
+/* The override that covers path, or that made path on its way to something inside; else NULL. */
 static const struct config_override *override_of(const struct config_load *load, const char *path)
 {
     const struct config_override *found = NULL;
+    bool made = strcmp(path, "$") != 0 && !config_lines_has(&load->lines, path);
 
-    for (size_t i = 0; i < load->override_count; i++) {
-        const char *over = load->overrides[i].path;
-        size_t n = strlen(over);
-
-        if (strncmp(over, path, n) == 0 && (path[n] == '\0' || path[n] == '.' || path[n] == '['))
+    for (size_t i = 0; i < load->override_count; i++)
+        if (within(path, load->overrides[i].path) ||
+            (made && within(load->overrides[i].path, path)))
             found = &load->overrides[i]; /* the last one won */
-    }
     return found;
 }
 

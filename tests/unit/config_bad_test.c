@@ -1,0 +1,332 @@
+/* Configurations that must be refused: what is said, at which path and on which line.
+ *
+ * One table; each row lists every problem that the text has, as "path:line", "!" for a warning.
+ * Then random damage to a good file, which must never crash. Its seed is printed; CONFIG_SEED sets
+ * it. */
+#include "config_help.h"
+
+#include <time.h>
+
+struct bad {
+    const char *text, *problems, *says;
+};
+
+#define RELAY(source, targets)                                                                     \
+    "{ \"source\": {\n\"endpoint\": \"e.example.com\", \"project\": \"p\",\n"                      \
+    "\"logstores\": [\"audit\"], \"consumer_group\": \"g\",\n"                                     \
+    "\"access_key_id\": \"id\", \"access_key_secret\": \"secret\"" source "},\n"                   \
+    "\"targets\": [" targets "] }"
+
+static const struct bad table[] = {
+    /* syntax */
+    {"", "$:1", "valid JSON"},
+    {"{\n\"spool\": {\n\"path\": }\n}", "$:3", "column"},
+    {"{\n\"spool\": {}\n", "$:3", "valid JSON"},
+    {"[1]", "$:1", "object"},
+    {"{} x", "$:1", "valid JSON"},
+    {"{\"log\": {\"file\": \"\\u0000\"}}", "$:1", "valid JSON"},
+    {"{\n\"log\": {\"file\": \"\xff\"}}", "$:2", "valid JSON"},
+    /* keys */
+    {"{\n\"sorce\": {}\n}", "$.sorce:2", "did you mean \"source\""},
+    {"{\n\"source\": {\n\"endpont\": \"x\"\n}}", "$.source.endpont:3", "\"endpoint\""},
+    {"{\"targets\": [\n{},\n{\n\"prot\": 5}]}", "$.targets[1].prot:4", "\"port\""},
+    {"{\"targets\": [{\"retry\": {\n\"initail\": 1}}]}", "$.targets[0].retry.initail:2",
+     "\"initial\""},
+    {"{\"log\": {\"zzzzzzzzzzzz\": 1}}", "$.log.zzzzzzzzzzzz:1", "remove it"},
+    {"{\"targets\": [{\"retry.initial\": 1}]}", "$.targets[0][\"retry.initial\"]:1", "unknown"},
+    {"{\n\n\"od\\u0064 \\n\": 1}", "$[\"odd ?\"]:3", "unknown"},
+    {"{\"spool\": {\"path\": \"/a\",\n\"path\": \"/b\"}}", "$.spool.path:2", "first on line 1"},
+    {"{\"spool\": {},\n\n\"sp\\u006fol\": {}}", "$.spool:3", "second time"},
+    {"{\"source\": {},\n\"sources\": []}", "$.sources:2", "keep one"},
+    /* containers */
+    {"{\n\"source\": 5}", "$.source:2", "object"},
+    {"{\n\"sources\": {}}", "$.sources:2", "list"},
+    {"{\n\"sources\": [\n5]}", "$.sources[0]:3", "object"},
+    {"{\n\"targets\": {}}", "$.targets:2", "list"},
+    {"{\"targets\": [{\n\"retry\": 5}]}", "$.targets[0].retry:2", "object"},
+    {"{\"log\": []}", "$.log:1", "object"},
+    /* kinds and ranges */
+    {"{\"source\": {\n\"endpoint\": 5}}", "$.source.endpoint:2", "text in quotes"},
+    {"{\"source\": {\"in_order\": \"yes\"}}", "$.source.in_order:1", "true or false"},
+    {"{\"source\": {\"signature\": \"v2\"}}", "$.source.signature:1",
+     "\"v2\" is unknown: must be \"auto\", \"v1\" or \"v4\""},
+    {"{\"source\": {\"signature\": 4}}", "$.source.signature:1", "\"v4\""},
+    {"{\"source\": {\"on_invalid_cursor\": \"\"}}", "$.source.on_invalid_cursor:1", "\"stop\""},
+    {"{\"source\": {\"max_log_groups\": 0}}", "$.source.max_log_groups:1", "1 to 1000"},
+    {"{\"source\": {\"max_log_groups\": 1001}}", "$.source.max_log_groups:1", "1 to 1000"},
+    {"{\"source\": {\"max_log_groups\": 1.5}}", "$.source.max_log_groups:1", "whole number"},
+    {"{\"source\": {\"fetch_interval\": \"soon\"}}", "$.source.fetch_interval:1", "duration"},
+    {"{\"source\": {\"fetch_interval\": -1}}", "$.source.fetch_interval:1", "duration"},
+    {"{\"source\": {\"fetch_interval\": 1e300}}", "$.source.fetch_interval:1", "duration"},
+    {"{\"source\": {\"fetch_interval\": 9223372036854775807}}", "$.source.fetch_interval:1",
+     "duration"},
+    {"{\"source\": {\"fetch_interval\": \"2h\"}}", "$.source.fetch_interval:1", "out of range"},
+    {"{\"source\": {\"cursor_position\": \"2026-02-29\"}}", "$.source.cursor_position:1", "time"},
+    {"{\"source\": {\"cursor_position\": 5}}", "$.source.cursor_position:1", "\"begin\""},
+    {"{\"source\": {\"logstores\": [\"audit\",\n7]}}", "$.source.logstores[1]:2", "text"},
+    {"{\"source\": {\"logstores\": [\"audit\",\n\"audit\"]}}", "$.source.logstores[1]:2", "twice"},
+    {"{\"source\": {\"logstores\": 7}}", "$.source.logstores:1", "list"},
+    {"{\"source\": {\"heartbeat_timeout\": \"39s\"}}", "$.source.heartbeat_timeout:1", "twice"},
+    {"{\"format\": {\"facility\": 24}}", "$.format.facility:1", "0..23"},
+    {"{\"format\": {\"severity\": \"loud\"}}", "$.format.severity:1", "0..7"},
+    {"{\"format\": {\"tag\": \"a\\nb\"}}", "$.format.tag:1", "line break"},
+    {"{\"format\": {\"max_message_size\": 10}}", "$.format.max_message_size:1", "bytes"},
+    {"{\"format\": {\"max_message_size\": \"64 potatoes\"}}", "$.format.max_message_size:1",
+     "64KiB"},
+    {"{\"spool\": {\"retention_size\": \"101%\"}}", "$.spool.retention_size:1", "20%"},
+    {"{\"spool\": {\"retention_size\": \"2GiB\",\n\"max_size\": \"1GiB\"}}",
+     "$.spool.retention_size:1", "max_size"},
+    {"{\"spool\": {\"path\": \"\"}}", "$.spool.path:1", "directory"},
+    {"{\"targets\": [{\"port\": 0}]}", "$.targets[0].port:1", "1 to 65535"},
+    {"{\"targets\": [{\"port\": \"514\"}]}", "$.targets[0].port:1", "without quotes"},
+    {"{\"targets\": [{\"retry\": {\"multiplier\": 0.5}}]}", "$.targets[0].retry.multiplier:1",
+     "1 to 100"},
+    {"{\"targets\": [{\"retry\": {\"initial\": \"2s\",\n\"max\": \"1s\"}}]}",
+     "$.targets[0].retry.max:2", "retry.initial"},
+    {"{\"metrics\": {\"listen\": \"9100\"}}", "$.metrics.listen:1", "HOST:PORT"},
+    /* names and addresses */
+    {"{\"source\": {\"endpoint\": \"ftp://a\"}}", "$.source.endpoint:1", "https://"},
+    {"{\"source\": {\"endpoint\": \"https://a/logs\"}}", "$.source.endpoint:1", "path"},
+    {"{\"source\": {\"connect_to\": \"127.0.0.1\"}}", "$.source.connect_to:1", "HOST:PORT"},
+    {"{\"source\": {\"project\": \"My_Project\"}}", "$.source.project:1", "lower-case"},
+    {"{\"source\": {\"logstores\": [\"-audit\"]}}", "$.source.logstores[0]:1", "both ends"},
+    {"{\"source\": {\"consumer_group\": \"a b\"}}", "$.source.consumer_group:1", "letters"},
+    {"{\"targets\": [{\"host\": \"tcp://siem:514\"}]}", "$.targets[0].host:1", "port"},
+    {"{\"targets\": [{\"name\": \"a b\"}]}", "$.targets[0].name:1", "letters"},
+    {"{\"targets\": [{\"name\": \"a\"},\n{\"name\": \"a\"}]}", "$.targets[1].name:2", "targets[0]"},
+    {"{\"targets\": [{\"name\": \"siem-2\"},\n{}]}", "$.targets[1].name:2", "targets[0]"},
+    /* combinations */
+    {"{\"targets\": [{\"protocol\": \"udp\",\n\"framing\": \"octet\"}]}", "$.targets[0].framing:2",
+     "datagram"},
+    {"{\"targets\": [{\"protocol\": \"udp\",\n\"delivery\": \"read\"}]}", "$.targets[0].delivery:2",
+     "\"sent\""},
+    {"{\"targets\": [{\"delivery\": \"confirmed\"}]}", "$.targets[0].delivery:1", "\"proven\""},
+    {"{\"targets\": [{\"sep\": \",\"},\n{\"sep\": \";\"}]}", "$.targets[1].sep:2", "format.sep"},
+    {"{\"targets\": [{\n\"severity\": 9}]}", "$.targets[0].severity:2", "0..7"},
+    /* not in this version */
+    {"{\"targets\": [{\"protocol\": \"tls\"}]}", "$.targets[0].protocol:1", "not available"},
+    {"{\"targets\": [{\"protocol\": \"relp\"}]}", "$.targets[0].protocol:1", "not available"},
+    {"{\"targets\": [{\"tls\": {\n\"verify_hostname\": false}}]}",
+     "$.targets[0].tls.verify_hostname:2", "not available"},
+    {"{\"targets\": [{\"rate_limit\": {\"messages\": 5}}]}", "$.targets[0].rate_limit.messages:1",
+     "not available"},
+    {"{\"targets\": [{\"servers\": [\"a\"]}]}", "$.targets[0].servers:1", "not available"},
+    {"{\"source\": {\"checkpoint_after\": \"delivered\"}}", "$.source.checkpoint_after:1",
+     "not available"},
+    {"{\"source\": {\"credentials_file\": \"/x\"}}", "$.source.credentials_file:1",
+     "not available"},
+    {"{\"spool\": {\"compression\": \"lz4\"}}", "$.spool.compression:1", "not available"},
+    {"{\"format\": {\"severity_map\": {\"a\": 1}}}", "$.format.severity_map:1", "not available"},
+    {"{\"format\": {\"fields\": {\"include\": [\"a\"]}}}", "$.format.fields.include:1",
+     "not available"},
+    /* several at once, in the order of lines */
+    {"{\"log\": {\"level\": \"loud\"},\n\"spool\": {\"path\": 5},\n\"x\": 1}",
+     "$.log.level:1 $.spool.path:2 $.x:3", NULL},
+};
+
+/* What the relay needs and a tool does not. */
+static const struct bad relay_table[] = {
+    {"{}",
+     "$.source.endpoint:1 $.source.project:1 $.source.logstores:1 $.source.consumer_group:1 "
+     "$.source.access_key_id:1 $.source.access_key_secret:1 $.targets:1",
+     "SLS_ENDPOINT"},
+    {"{\n\"sources\": [],\n\"targets\": []}", "$.sources:2 $.targets:3", "at least one"},
+    {RELAY("", "\n{\"port\": 1}"), "$.targets[0].host:6", "name or address"},
+    {RELAY(",\n\"heartbeat_timeout\": \"40s\"", "{\"host\": \"h\"},\n\n{}"),
+     "$.source.heartbeat_timeout:5! $.targets[1].host:8", NULL},
+    {RELAY(",\n\"access_key_secret_file\": \"/nowhere\"", "{\"host\": \"h\"}"),
+     "$.source.access_key_secret_file:5", "keep one"},
+};
+
+static void check_table(const struct bad *rows, size_t count, bool need_relay)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct bad *row = &rows[i];
+        struct loaded l = load_text(row->text, need_relay);
+        char *all = list_problems(&l.problems);
+
+        if (l.rc != SLSR_ECONFIG || strcmp(all, row->problems) != 0)
+            fail_msg("row %zu: %s\nwanted: %s\ngot:    %s (rc %d)", i, row->text, row->problems,
+                     all, l.rc);
+        if (row->says != NULL && strstr(l.problems.items[0].text, row->says) == NULL)
+            fail_msg("row %zu: \"%s\" is not in: %s", i, row->says, l.problems.items[0].text);
+        assert_non_null(strstr(l.err.text, "configuration"));
+        free(all);
+        unload(&l);
+    }
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    check_table(table, sizeof table / sizeof *table, false);
+}
+
+static void test_relay_table(void **state)
+{
+    (void)state;
+    check_table(relay_table, sizeof relay_table / sizeof *relay_table, true);
+}
+
+/* A secret must not be repeated, whatever is wrong with it or beside it. */
+static void test_secrets_are_not_repeated(void **state)
+{
+    static const char *const texts[] = {
+        "{\"source\": {\"access_key_secret\": \"Hush-Hush",
+        "{\"source\": {\"access_key_secret\": \"Hush-Hush\" \"x\"}}",
+        "{\"source\": {\"access_key_secret\": Hush-Hush}}",
+        "{\"source\": {\"access_key_secret\": \"x\" Hush-Hush}}",
+        "{\"source\": {\"access_key_secret\": \"Hush-Hush\n\"}}",
+        "{\"source\": {\"access_key_secret\": \"Hush-Hush \"}}",
+        "{\"source\": {\"access_key_id\": [\"Hush-Hush\"]}}",
+        "{\"source\": {\"security_token\": \"Hush-Hush\\u00e9\"}}",
+        "{\"source\": {\"endpoint\": \"https://Hush-Hush:x@host\"}}",
+        "{\"source\": {\"proxy\": \"http://a:Hush-Hush\\n@host\"}}",
+        "{\"source\": {\"access_key_secret\": \"Hush-Hush\", \"access_key_secret\": \"***\"}}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct loaded l = load_text(texts[i], false);
+
+        if (l.rc != SLSR_ECONFIG || l.problems.count == 0)
+            fail_msg("accepted: %s", texts[i]);
+        for (size_t k = 0; k < l.problems.count; k++)
+            if (strstr(l.problems.items[k].text, "Hush") != NULL ||
+                strstr(l.problems.items[k].path, "Hush") != NULL)
+                fail_msg("told: %s", l.problems.items[k].text);
+        assert_null(strstr(l.err.text, "Hush"));
+        unload(&l);
+    }
+}
+
+static void test_limits(void **state)
+{
+    const size_t size = 1024 * 1024 + 1;
+    char *big = malloc(size + 1), *deep = malloc(60001);
+    struct loaded l;
+
+    (void)state;
+    memset(big, ' ', size);
+    memcpy(big, "{}", 2);
+    big[size] = '\0';
+    l = load_text(big, false);
+    assert_int_equal(l.rc, SLSR_ECONFIG);
+    assert_non_null(strstr(l.problems.items[0].text, "1 MiB"));
+    unload(&l);
+    big[size - 1] = '\0'; /* exactly the limit */
+    l = load_text(big, false);
+    assert_int_equal(l.rc, 0);
+    unload(&l);
+    memset(deep, '[', 60000);
+    deep[60000] = '\0';
+    l = load_text(deep, false);
+    assert_int_equal(l.rc, SLSR_ECONFIG);
+    unload(&l);
+    /* Very many problems: the list is cut, the answer stays. */
+    char *p = big + sprintf(big, "{\"k\":1");
+    for (int i = 0; i < 5000; i++)
+        p += sprintf(p, ",\n\"k%d\":1", i);
+    strcpy(p, "}");
+    l = load_text(big, false);
+    assert_int_equal(l.rc, SLSR_ECONFIG);
+    assert_int_equal(l.problems.count, 200);
+    unload(&l);
+    free(deep);
+    free(big);
+}
+
+static uint64_t seed;
+
+static size_t below(size_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (size_t)(seed % n);
+}
+
+/* One change: a byte, a cut, a repeated stretch, or a token from elsewhere. */
+static size_t damage(char *text, size_t length, size_t room)
+{
+    static const char *const tokens[] = {
+        "null", "-1", "1e999", "\"", "{",    "}",           "[", "]",
+        "\\u",  "\n", "%",     ",",  "true", "\"\\ud800\"", "@", "99999999999999999999",
+        "\xff", ":"};
+    const char *token = tokens[below(sizeof tokens / sizeof *tokens)];
+    size_t at = below(length), n = 1 + below(40);
+
+    if (n > length - at)
+        n = length - at;
+    switch (below(4)) {
+    case 0:
+        text[at] = (char)below(256);
+        return length;
+    case 1:
+        if (length - n < 2)
+            return length;
+        memmove(text + at, text + at + n, length - at - n);
+        return length - n;
+    case 2:
+        if (length + n > room)
+            return length;
+        memmove(text + at + n, text + at, length - at);
+        return length + n;
+    default:
+        n = strlen(token);
+        if (length + n > room)
+            return length;
+        memmove(text + at + n, text + at, length - at);
+        memcpy(text + at, token, n);
+        return length + n;
+    }
+}
+
+static void test_random_damage(void **state)
+{
+    char *good = read_project_file("etc/sls-relay.json"), *text = malloc(65536);
+    const char *fixed = getenv("CONFIG_SEED");
+    size_t loads = 0;
+
+    (void)state;
+    seed = fixed != NULL ? strtoull(fixed, NULL, 10) : (uint64_t)time(NULL) * 2654435761u + 1;
+    printf("random damage: CONFIG_SEED=%llu\n", (unsigned long long)seed);
+    for (int round = 0; round < 1500; round++) {
+        size_t length = strlen(good);
+        struct loaded l = {0};
+
+        memcpy(text, good, length);
+        for (size_t k = 1 + below(4); k > 0; k--)
+            length = damage(text, length, 65536);
+        char *name = make_file(text, length, 0600);
+        l.rc = slsr_config_load(&l.config, name, NULL, 0, below(2) == 0, &l.problems, &l.err);
+        unlink(name);
+        free(name);
+        assert_true((l.rc == 0) == (l.config != NULL));
+        assert_true(l.rc == 0 || l.rc == SLSR_ECONFIG);
+        assert_true(l.rc == 0 || l.problems.count > 0);
+        if (l.config != NULL) {
+            char *printed = print_text(l.config);
+            loads++;
+            free(printed);
+        }
+        unload(&l);
+    }
+    assert_true(loads > 0); /* else the damage never leaves a file whole and we test only syntax */
+    free(text);
+    free(good);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_relay_table),
+        cmocka_unit_test(test_secrets_are_not_repeated),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_random_damage),
+    };
+
+    clean_environment();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
