@@ -1,0 +1,268 @@
+/* The group thread: makes the consumer group known, beats, starts and stops shard workers.
+ *
+ * A beat lists every shard on which a worker still runs, also one that is being given up: only when
+ * its final checkpoint is stored may the server pass it on. On stop it goes on beating until all
+ * workers are done. When no beat has succeeded for nearly the group's time-out, the workers are
+ * fenced: they stop and report nothing, because the server may have given their shards away. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "consume/internal.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/diag.h"
+
+bool group_holds(const struct consume *group)
+{
+    const int64_t timeout = group->o.source->heartbeat_timeout_ms;
+    const int64_t margin = timeout / 10 > 1000 ? timeout / 10 : timeout / 4;
+
+    return clock_mono_ms() - group->last_beat_ms < timeout - margin;
+}
+
+static struct worker *find_worker(struct consume *g, uint32_t shard)
+{
+    for (size_t i = 0; i < g->worker_count; i++)
+        if (g->workers[i]->shard == shard)
+            return g->workers[i];
+    return NULL;
+}
+
+static void start_worker(struct consume *g, uint32_t shard)
+{
+    struct worker *w = calloc(1, sizeof *w);
+    struct worker **more = realloc(g->workers, (g->worker_count + 1) * sizeof(struct worker *));
+    struct slsr_err err = {0};
+
+    if (more != NULL)
+        g->workers = more;
+    if (w == NULL || more == NULL || slsr_stop_init(&w->stop, &err) != 0) {
+        free(w);
+        return; /* the next beat tries again */
+    }
+    w->group = g;
+    w->shard = shard;
+    if (pthread_create(&w->thread, NULL, shard_run, w) != 0) {
+        diag(SLSR_LOG_ERROR, "consume", "%s/%s shard %u: cannot start a thread; will try again",
+             g->stream.project, g->stream.logstore, shard);
+        slsr_stop_fini(&w->stop);
+        free(w);
+        return;
+    }
+    g->workers[g->worker_count++] = w;
+}
+
+/* Joins the workers that have finished. */
+static void reap(struct consume *g)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < g->worker_count; i++) {
+        struct worker *w = g->workers[i];
+
+        if (!w->done) {
+            g->workers[kept++] = w;
+            continue;
+        }
+        pthread_join(w->thread, NULL);
+        slsr_stop_fini(&w->stop);
+        free(w);
+    }
+    g->worker_count = kept;
+}
+
+static void stop_workers(struct consume *g, bool lost)
+{
+    for (size_t i = 0; i < g->worker_count; i++) {
+        if (lost)
+            g->workers[i]->lost = true;
+        slsr_stop_request(&g->workers[i]->stop);
+    }
+}
+
+static bool listed(const uint32_t *ids, size_t count, uint32_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+static void apply(struct consume *g, const uint32_t *ids, size_t count)
+{
+    for (size_t i = 0; i < g->worker_count; i++)
+        if (!listed(ids, count, g->workers[i]->shard) &&
+            !slsr_stop_requested(&g->workers[i]->stop)) {
+            diag(SLSR_LOG_INFO, "consume", "%s/%s shard %u: goes to another consumer",
+                 g->stream.project, g->stream.logstore, g->workers[i]->shard);
+            slsr_stop_request(&g->workers[i]->stop);
+        }
+    if (slsr_stop_requested(g->o.stop))
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (find_worker(g, ids[i]) == NULL) /* one still stopping must end first */
+            start_worker(g, ids[i]);
+}
+
+static void learn_readonly(struct consume *g, struct client *client)
+{
+    struct client_shard *shards = NULL;
+    size_t count = 0;
+
+    if (client_list_shards(client, g->o.logstore, &shards, &count, NULL) != 0)
+        return; /* known at the next beat */
+    for (size_t i = 0; i < count; i++) {
+        struct worker *w = find_worker(g, shards[i].id);
+
+        if (w != NULL && shards[i].readonly)
+            w->readonly = true;
+    }
+    free(shards);
+}
+
+static int beat(struct consume *g, struct client *client, struct slsr_err *err)
+{
+    const int64_t sent = clock_mono_ms();
+    uint32_t *held = calloc(g->worker_count + 1, sizeof *held);
+    uint32_t *ids = NULL;
+    size_t count = 0;
+    int rc;
+
+    if (held == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for a heartbeat");
+    for (size_t i = 0; i < g->worker_count; i++)
+        held[i] = g->workers[i]->shard;
+    rc = client_heartbeat(client, g->o.logstore, g->o.source->consumer_group, g->o.consumer, held,
+                          g->worker_count, &ids, &count, err);
+    if (rc == 0) {
+        g->last_beat_ms = sent;
+        apply(g, ids, count);
+    } else if (slsr_err_class(rc) == SLSR_CLASS_LOST) {
+        stop_workers(g, true); /* expired: drop everything, beat with [] once they are done */
+    } else if (!group_holds(g) && g->worker_count > 0) {
+        diag(
+            SLSR_LOG_WARNING, "consume",
+            "%s/%s: no heartbeat went through for nearly the group's time-out: shards are given up",
+            g->stream.project, g->stream.logstore);
+        stop_workers(g, true);
+    }
+    free(ids);
+    free(held);
+    return rc;
+}
+
+/* One line when the state changes, none per retry. */
+static void tell(struct consume *g, int rc, int *last, const struct slsr_err *err)
+{
+    if (rc == SLSR_ESTOPPED || rc == *last)
+        return;
+    if (rc != 0)
+        diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s; will try again", g->stream.project,
+             g->stream.logstore, err->text);
+    else if (*last != 1)
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again", g->stream.project,
+             g->stream.logstore);
+    *last = rc;
+}
+
+static int64_t pause_ms(struct backoff *backoff, int rc)
+{
+    const int64_t ms = backoff_next_ms(backoff);
+
+    return rc == SLSR_EAUTH || rc == SLSR_EQUOTA || rc == SLSR_ENOTFOUND ? (ms < 5000 ? 5000 : ms)
+                                                                         : ms;
+}
+
+/* Until SLS knows our group. False when told to stop. */
+static bool join_group(struct consume *g, struct client *client, int *last)
+{
+    struct backoff backoff;
+    struct slsr_err err;
+
+    backoff_init(&backoff, 500, 30000, 2);
+    for (;;) {
+        const int rc = client_ensure_group(client, g->o.logstore, g->o.source->consumer_group,
+                                           (g->o.source->heartbeat_timeout_ms + 999) / 1000,
+                                           g->o.source->in_order, &err);
+
+        tell(g, rc, last, &err);
+        if (rc == 0)
+            return true;
+        if (slsr_err_class(rc) == SLSR_CLASS_STOP && rc != SLSR_ECLIENT && rc != SLSR_ESTOPPED) {
+            g->o.fatal(g->o.ctx, &err);
+            return false;
+        }
+        if (slsr_stop_wait(g->o.stop, pause_ms(&backoff, rc)))
+            return false;
+    }
+}
+
+/* Waits for the next beat, a finished worker, or stop. */
+static void wait_event(struct consume *g, int64_t ms)
+{
+    const bool stopping = slsr_stop_requested(g->o.stop);
+    struct pollfd fds[] = {{.fd = g->wake, .events = POLLIN},
+                           {.fd = stopping ? g->o.abort->fd : g->o.stop->fd, .events = POLLIN}};
+    uint64_t drained;
+
+    poll(fds, 2, ms < 0 ? 0 : (int)ms);
+    if (fds[0].revents != 0 && read(g->wake, &drained, sizeof drained) < 0) {
+        /* another read took it: no harm */
+    }
+}
+
+void *group_run(void *arg)
+{
+    struct consume *g = arg;
+    struct client *client = NULL;
+    struct slsr_err err;
+    struct backoff backoff;
+    int64_t next = 0;
+    int last = 1; /* neither good nor bad yet */
+
+    backoff_init(&backoff, 250, g->o.source->heartbeat_interval_ms, 2);
+    if (client_open(&client, g->o.source, g->o.consumer, g->o.abort, &err) != 0) {
+        g->o.fatal(g->o.ctx, &err);
+        return NULL;
+    }
+    if (!join_group(g, client, &last)) {
+        client_close(client);
+        return NULL;
+    }
+    g->last_beat_ms = clock_mono_ms();
+    for (;;) {
+        const size_t before = g->worker_count;
+
+        reap(g);
+        if (slsr_stop_requested(g->o.stop)) {
+            stop_workers(g, slsr_stop_requested(g->o.abort));
+            if (g->worker_count == 0)
+                break;
+        }
+        if (clock_mono_ms() >= next || before != g->worker_count) {
+            const int rc = beat(g, client, &err);
+
+            tell(g, rc, &last, &err);
+            if (rc == SLSR_ENOTFOUND) /* somebody deleted the group: make it again */
+                client_ensure_group(client, g->o.logstore, g->o.source->consumer_group,
+                                    (g->o.source->heartbeat_timeout_ms + 999) / 1000,
+                                    g->o.source->in_order, NULL);
+            if (rc == 0) {
+                backoff_reset(&backoff);
+                next = clock_mono_ms() + g->o.source->heartbeat_interval_ms;
+                if (g->worker_count > 0)
+                    learn_readonly(g, client);
+            } else {
+                next = clock_mono_ms() + backoff_next_ms(&backoff);
+            }
+        }
+        wait_event(g, next - clock_mono_ms());
+    }
+    client_close(client);
+    return NULL;
+}

@@ -1,0 +1,33 @@
+/* A pull -> a batch: decode and format, no I/O. HOT (tests/bench "intake"). */
+#ifndef CONSUME_INTAKE_H
+#define CONSUME_INTAKE_H
+
+#include "slsrelay/err.h"
+#include "slsrelay/types.h"
+
+#include "codec/codec.h"
+#include "format/format.h"
+
+struct intake {
+    struct codec *codec;
+    struct format_plan *plan;
+};
+
+struct intake_result {
+    uint64_t logs;
+    uint64_t raw_bytes;
+    uint32_t last_time_s; /* event time of the last log */
+    uint32_t groups;
+};
+
+int intake_open(struct intake *intake, const struct slsr_format_config *format,
+                const struct slsr_stream *stream, struct slsr_err *err);
+void intake_close(struct intake *intake);
+/* Fills the batch (reset before) with the frames of one body that was read at `cursor`. All or
+ * nothing: on an error the batch is empty. SLSR_EBADDATA, SLSR_ETOOBIG, SLSR_ENOMEM. Logs that give
+ * no frame are counted in batch->dead_count; the first one's reason goes to *first_dead. */
+int intake_take(struct intake *intake, struct slsr_bytes body, bool lz4, size_t raw_size,
+                const char *cursor, struct slsr_batch *batch, struct intake_result *result,
+                struct slsr_err *first_dead, struct slsr_err *err);
+
+#endif
