@@ -1,0 +1,186 @@
+/* The daemon on one page: arguments -> configuration -> relay -> exit code. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/relay.h"
+
+#include "base/diag.h"
+
+enum mode { MODE_RUN, MODE_CHECK, MODE_TEST, MODE_PRINT, MODE_PREVIEW, MODE_PREVIEW_FILE };
+enum { SETS_MAX = 256 };
+
+struct arguments {
+    enum mode mode;
+    const char *file;
+    const char *preview_file;
+    size_t preview;
+    const char *sets[SETS_MAX];
+    size_t set_count;
+};
+
+static const char help[] =
+    "Usage: sls-relay [-c FILE] [--set PATH=VALUE]... [MODE]\n"
+    "Moves logs from Alibaba Cloud Log Service through a durable spool to a SIEM.\n"
+    "\n"
+    "  -c, --config FILE     settings (default /etc/sls-relay/sls-relay.json when it is there)\n"
+    "      --set PATH=VALUE  one setting, e.g. --set targets.0.port=6514; may be repeated\n"
+    "\n"
+    "Modes (none: run in the foreground; TERM or INT drains and leaves, a second one leaves at\n"
+    "once; USR1 and HUP reopen the log file)\n"
+    "      --check             every problem of the settings on its own line; exit 0 or 78\n"
+    "      --test-connection   connect and sign in to SLS, connect to every target; exit 0 or 69\n"
+    "      --print-config      effective settings as JSON, secrets masked\n"
+    "      --preview [N]       print N frames (10) as they would be spooled; moves nothing\n"
+    "      --preview-file F    the same from a LogGroupList on disk (F.lz4 needs F.json: rawsize)\n"
+    "  -h, --help   -V, --version\n"
+    "\n"
+    "Environment: SLS_ENDPOINT SLS_AK_ID SLS_AK_KEY SLS_STS_TOKEN SLS_PROJECT SLS_LOGSTORE SLS_CG\n"
+    "SIEM (tcp://host:port). Manual: sls-relay.json(5). Exit codes follow sysexits(3).\n";
+
+static int usage(const char *what, const char *argument)
+{
+    fprintf(stderr, "sls-relay: %s%s%s: see sls-relay --help\n", what, argument[0] ? " " : "",
+            argument);
+    return 64;
+}
+
+/* -1: go on; else the exit code. */
+static int parse(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"check", no_argument, NULL, 'k'},
+                                            {"test-connection", no_argument, NULL, 't'},
+                                            {"print-config", no_argument, NULL, 'p'},
+                                            {"preview", optional_argument, NULL, 'v'},
+                                            {"preview-file", required_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {NULL, 0, NULL, 0}};
+    int c;
+
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":c:hV", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            a->file = optarg;
+            break;
+        case 's':
+            if (a->set_count == SETS_MAX)
+                return usage("too many --set options", "");
+            if (strchr(optarg, '=') == NULL)
+                return usage("--set wants PATH=VALUE, not", "a name alone");
+            a->sets[a->set_count++] = optarg;
+            break;
+        case 'k':
+            a->mode = MODE_CHECK;
+            break;
+        case 't':
+            a->mode = MODE_TEST;
+            break;
+        case 'p':
+            a->mode = MODE_PRINT;
+            break;
+        case 'v':
+            a->mode = MODE_PREVIEW;
+            if (optarg == NULL && optind < argc && argv[optind][0] != '-')
+                optarg = argv[optind++];
+            if (optarg != NULL) {
+                char *end;
+
+                a->preview = strtoul(optarg, &end, 10);
+                if (*end != '\0' || optarg[0] == '-' || a->preview == 0)
+                    return usage("--preview wants a number of frames, not", optarg);
+            }
+            break;
+        case 'f':
+            a->mode = MODE_PREVIEW_FILE;
+            a->preview_file = optarg;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return 0;
+        case 'V':
+            puts("sls-relay " SLSR_VERSION);
+            return 0;
+        case ':':
+            return usage("a value is missing after", argv[optind - 1]);
+        default:
+            return usage("unknown option", argv[optind - 1]);
+        }
+    }
+    return optind < argc ? usage("unexpected argument", argv[optind]) : -1;
+}
+
+/* Prints the problems; true when one of them is a refusal. */
+static bool print_problems(const struct arguments *a, const struct slsr_config_problems *problems)
+{
+    const char *file = a->file != NULL ? a->file : "/etc/sls-relay/sls-relay.json";
+    bool bad = false;
+
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct slsr_config_problem *p = &problems->items[i];
+
+        if (p->line > 0)
+            fprintf(stderr, "sls-relay: %s%s, line %d of %s: %s\n", p->warning ? "warning: " : "",
+                    p->path, p->line, file, p->text);
+        else
+            fprintf(stderr, "sls-relay: %s%s: %s\n", p->warning ? "warning: " : "", p->path,
+                    p->text);
+        bad = bad || !p->warning;
+    }
+    return bad;
+}
+
+static int act(const struct arguments *a, const struct slsr_config *config, struct slsr_err *err)
+{
+    int rc;
+
+    switch (a->mode) {
+    case MODE_CHECK:
+        puts("settings are fine");
+        return 0;
+    case MODE_PRINT:
+        return slsr_config_print(config, stdout, err);
+    case MODE_TEST:
+        return relay_test_connection(config, stdout, err);
+    case MODE_PREVIEW:
+        return relay_preview(config, a->preview, stdout, err);
+    case MODE_PREVIEW_FILE:
+        return relay_preview_file(config, a->preview_file, stdout, err);
+    case MODE_RUN:
+        break;
+    }
+    rc = diag_open(&config->log, "sls-relay", err);
+    if (rc == 0)
+        rc = relay_run(config, err);
+    diag_close();
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {.preview = 10};
+    struct slsr_config *config = NULL;
+    struct slsr_config_problems problems = {0};
+    struct slsr_err err = {0};
+    bool bad;
+    int rc = parse(argc, argv, &a);
+
+    if (rc >= 0)
+        return rc;
+    rc = slsr_config_load(&config, a.file, a.sets, a.set_count,
+                          a.mode != MODE_PREVIEW_FILE && a.mode != MODE_PRINT, &problems, &err);
+    bad = print_problems(&a, &problems);
+    slsr_config_problems_free(&problems);
+    if (rc == 0 && bad)
+        rc = SLSR_ECONFIG;
+    if (rc == 0)
+        rc = act(&a, config, &err);
+    if (rc != 0 && !(rc == SLSR_ECONFIG && bad))
+        fprintf(stderr, "sls-relay: %s\n", err.text);
+    slsr_config_free(config);
+    return a.mode == MODE_TEST && rc != 0 ? 69 : slsr_err_exit(rc);
+}

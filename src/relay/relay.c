@@ -1,0 +1,307 @@
+/* Open the spool, start the senders, start the consumers, watch, drain, close.
+ *
+ * Order: senders first, so that room appears before new frames do. TERM stops the consumers (they
+ * finish the batch in hand and store their checkpoints), then the senders get DRAIN_MS to hand over
+ * what the spool holds, then they settle what they sent. A second TERM ends everything at once.
+ * What is not delivered stays in the spool. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "relay/relay.h"
+
+#include "consume/consume.h"
+#include "send/send.h"
+
+#include "base/clock.h"
+#include "base/diag.h"
+
+enum { DRAIN_MS = 10000, TICK_MS = 200 };
+
+struct sender {
+    struct relay *relay;
+    const struct slsr_target_config *target;
+    pthread_t thread;
+    bool running;
+};
+
+struct relay {
+    const struct slsr_config *config;
+    struct slsr_spool *spool;
+    struct slsr_stop pull_stop; /* consumers: leave in order */
+    struct slsr_stop send_stop; /* senders: settle and leave */
+    struct slsr_stop abort;     /* everybody, at once */
+    struct consume **consumers;
+    size_t consumer_count;
+    struct sender *senders;
+    size_t sender_count;
+    char consumer_name[SLSR_NAME_MAX + 1];
+    int signal_fd;
+    pthread_mutex_t lock;
+    struct slsr_err fatal; /* first one wins; code 0: none */
+};
+
+static void on_fatal(void *ctx, const struct slsr_err *err)
+{
+    struct relay *relay = ctx;
+
+    pthread_mutex_lock(&relay->lock);
+    if (relay->fatal.code == 0)
+        relay->fatal = *err;
+    pthread_mutex_unlock(&relay->lock);
+    slsr_stop_request(&relay->pull_stop);
+}
+
+static void *sender_run(void *arg)
+{
+    struct sender *sender = arg;
+    struct relay *relay = sender->relay;
+    struct slsr_err err = {0};
+    const int rc = send_run(sender->target, relay->spool, &relay->send_stop, &err);
+
+    if (rc != 0 && rc != SLSR_ESTOPPED)
+        on_fatal(relay, &err);
+    return NULL;
+}
+
+static int start_senders(struct relay *relay, struct slsr_err *err)
+{
+    const struct slsr_config *config = relay->config;
+
+    relay->senders = calloc(config->target_count, sizeof *relay->senders);
+    if (relay->senders == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the senders");
+    for (size_t i = 0; i < config->target_count; i++) {
+        struct sender *sender = &relay->senders[i];
+
+        sender->relay = relay;
+        sender->target = &config->targets[i];
+        if (pthread_create(&sender->thread, NULL, sender_run, sender) != 0)
+            return slsr_fail(err, SLSR_ENOMEM, "cannot start the sender of target %s",
+                             sender->target->name);
+        sender->running = true;
+        relay->sender_count++;
+    }
+    return 0;
+}
+
+static int start_consumers(struct relay *relay, struct slsr_err *err)
+{
+    const struct slsr_config *config = relay->config;
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->source_count; i++)
+        count += config->sources[i].logstore_count;
+    relay->consumers = calloc(count, sizeof(struct consume *));
+    if (relay->consumers == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the consumers");
+    for (size_t i = 0; i < config->source_count; i++)
+        for (size_t j = 0; j < config->sources[i].logstore_count; j++) {
+            const struct slsr_source_config *source = &config->sources[i];
+            const struct consume_options options = {
+                .source = source,
+                .logstore = source->logstores[j],
+                .consumer = source->consumer != NULL ? source->consumer : relay->consumer_name,
+                .format = &config->format,
+                .spool = relay->spool,
+                .stop = &relay->pull_stop,
+                .abort = &relay->abort,
+                .fatal = on_fatal,
+                .ctx = relay};
+            const int rc = consume_start(&relay->consumers[relay->consumer_count], &options, err);
+
+            if (rc != 0)
+                return rc;
+            relay->consumer_count++;
+        }
+    return 0;
+}
+
+static int catch_signals(struct relay *relay, struct slsr_err *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return slsr_fail(err, SLSR_EIO, "cannot block signals");
+    signal(SIGPIPE, SIG_IGN);
+    relay->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (relay->signal_fd < 0)
+        return slsr_fail_errno(err, SLSR_EIO, errno, "cannot make a signal descriptor");
+    return 0;
+}
+
+/* Waits up to ms (-1: for ever) for a signal or a fatal condition. True when TERM or INT came. */
+static bool wait_signal(struct relay *relay, int ms)
+{
+    struct pollfd fds[] = {{.fd = relay->signal_fd, .events = POLLIN},
+                           /* once stopping, this token would fire for ever */
+                           {.fd = slsr_stop_requested(&relay->pull_stop) ? -1 : relay->pull_stop.fd,
+                            .events = POLLIN}};
+    struct signalfd_siginfo info;
+
+    poll(fds, 2, ms);
+    if (read(relay->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return false;
+    if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+        return true;
+    diag_reopen();
+    if (info.ssi_signo == SIGHUP)
+        diag(SLSR_LOG_NOTICE, "relay",
+             "HUP: log file reopened; changed settings take effect after a restart");
+    return false;
+}
+
+/* Has every target that is up taken everything? One that is down is not waited for. */
+static bool drained(struct relay *relay)
+{
+    struct slsr_target_state *states;
+    size_t count;
+    uint64_t oldest;
+    uint64_t next;
+    bool all = true;
+
+    if (slsr_spool_bounds(relay->spool, &oldest, &next, NULL) != 0 ||
+        slsr_spool_targets(relay->spool, &states, &count, NULL) != 0)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (states[i].acked < next &&
+            (states[i].phase == SLSR_PHASE_UP || states[i].phase == SLSR_PHASE_CONNECTING))
+            all = false;
+    free(states);
+    return all;
+}
+
+/* The consumers leave while we go on listening for a second TERM. */
+struct joiner {
+    struct relay *relay;
+    struct slsr_stop done;
+};
+
+static void *join_consumers(void *arg)
+{
+    struct joiner *joiner = arg;
+
+    for (size_t i = 0; i < joiner->relay->consumer_count; i++)
+        consume_join(joiner->relay->consumers[i]);
+    joiner->relay->consumer_count = 0;
+    slsr_stop_request(&joiner->done);
+    return NULL;
+}
+
+static void abort_all(struct relay *relay)
+{
+    diag(SLSR_LOG_WARNING, "relay", "second signal: leaving at once; the spool keeps the rest");
+    slsr_stop_request(&relay->abort);
+    slsr_stop_request(&relay->send_stop);
+}
+
+static void wind_down(struct relay *relay)
+{
+    struct joiner joiner = {.relay = relay};
+    pthread_t thread;
+    const int64_t until = clock_mono_ms() + DRAIN_MS;
+
+    notify_systemd("STOPPING=1");
+    slsr_stop_request(&relay->pull_stop);
+    if (slsr_stop_init(&joiner.done, NULL) == 0) {
+        if (pthread_create(&thread, NULL, join_consumers, &joiner) == 0) {
+            while (!slsr_stop_requested(&joiner.done))
+                if (wait_signal(relay, TICK_MS))
+                    abort_all(relay);
+            pthread_join(thread, NULL);
+        } else {
+            join_consumers(&joiner);
+        }
+        slsr_stop_fini(&joiner.done);
+    }
+    while (!slsr_stop_requested(&relay->abort) && clock_mono_ms() < until && !drained(relay))
+        if (wait_signal(relay, TICK_MS))
+            abort_all(relay);
+    slsr_stop_request(&relay->send_stop);
+    for (size_t i = 0; i < relay->sender_count; i++)
+        pthread_join(relay->senders[i].thread, NULL);
+}
+
+static void say_start(const struct relay *relay)
+{
+    const struct slsr_spool_config *spool = &relay->config->spool;
+
+    diag(SLSR_LOG_NOTICE, "relay",
+         "sls-relay %s: spool %s (limit %lld MiB, keeps %lld MiB disk free), %zu source(s), "
+         "%zu target(s), consumer %s",
+         SLSR_VERSION, spool->path, (long long)(spool->max_size_bytes >> 20),
+         (long long)(spool->min_free_disk_bytes >> 20), relay->config->source_count,
+         relay->config->target_count,
+         relay->config->sources[0].consumer != NULL ? relay->config->sources[0].consumer
+                                                    : relay->consumer_name);
+}
+
+static int start(struct relay *relay, struct slsr_err *err)
+{
+    int rc = catch_signals(relay, err);
+
+    if (rc == 0)
+        rc = slsr_stop_init(&relay->pull_stop, err);
+    if (rc == 0)
+        rc = slsr_stop_init(&relay->send_stop, err);
+    if (rc == 0)
+        rc = slsr_stop_init(&relay->abort, err);
+    if (rc == 0)
+        rc = slsr_spool_open(&relay->spool, &relay->config->spool, SLSR_SPOOL_WRITE, err);
+    if (rc != 0)
+        return rc;
+    consume_default_name(relay->config->spool.path, relay->consumer_name,
+                         sizeof relay->consumer_name);
+    say_start(relay);
+    rc = start_senders(relay, err);
+    if (rc == 0)
+        rc = start_consumers(relay, err);
+    return rc;
+}
+
+int relay_run(const struct slsr_config *config, struct slsr_err *err)
+{
+    struct relay relay = {
+        .config = config, .signal_fd = -1, .pull_stop.fd = -1, .send_stop.fd = -1, .abort.fd = -1};
+    int rc;
+
+    pthread_mutex_init(&relay.lock, NULL);
+    rc = start(&relay, err);
+    if (rc == 0) {
+        notify_systemd("READY=1");
+        while (!slsr_stop_requested(&relay.pull_stop))
+            if (wait_signal(&relay, -1))
+                break;
+        diag(SLSR_LOG_NOTICE, "relay", "stopping: no more pulls, delivering what is spooled");
+    }
+    if (relay.spool != NULL)
+        wind_down(&relay);
+    if (rc == 0 && relay.fatal.code != 0) {
+        rc = relay.fatal.code;
+        if (err != NULL)
+            *err = relay.fatal;
+    }
+    slsr_spool_close(relay.spool);
+    if (rc == 0)
+        diag(SLSR_LOG_NOTICE, "relay", "stopped");
+    slsr_stop_fini(&relay.pull_stop);
+    slsr_stop_fini(&relay.send_stop);
+    slsr_stop_fini(&relay.abort);
+    if (relay.signal_fd >= 0)
+        close(relay.signal_fd);
+    free(relay.consumers);
+    free(relay.senders);
+    pthread_mutex_destroy(&relay.lock);
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* The daemon: both stages around one spool. The only place that knows both. */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+
+#include <stdio.h>
+
+#include "slsrelay/config.h"
+#include "slsrelay/err.h"
+
+/* Runs until TERM or INT (0) or a condition that only a person can mend (its code). Call it before
+ * any other thread exists: it blocks the signals that it waits for. */
+int relay_run(const struct slsr_config *config, struct slsr_err *err);
+
+/* Prints `count` frames as they would be spooled, each + LF: from the service (joins no group,
+ * moves nothing), starting at source.cursor_position. Stops early when there are no more. */
+int relay_preview(const struct slsr_config *config, size_t count, FILE *out, struct slsr_err *err);
+/* The same from one LogGroupList on disk: protobuf, or *.lz4 with a *.json beside it that holds
+ * {"rawsize": N}. Provenance shows cursor 0 of shard 0. */
+int relay_preview_file(const struct slsr_config *config, const char *path, FILE *out,
+                       struct slsr_err *err);
+/* Steps with their time: SLS resolve+connect+authenticate, each target. 0 or the first failure. */
+int relay_test_connection(const struct slsr_config *config, FILE *out, struct slsr_err *err);
+
+/* systemd readiness protocol (sd_notify(3)), a no-op without NOTIFY_SOCKET. */
+void notify_systemd(const char *state);
+
+#endif
