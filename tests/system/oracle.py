@@ -1,7 +1,7 @@
 """What a service holds, read without any of the product's code: a small SLS reader of our own.
 
 Signs with v1, pulls plain bodies (no compression) and walks the protobuf bytes, so that a misreading
-in the relay cannot hide in its judge. Format: docs/architecture.md "Source".
+in the relay cannot hide in its judge. Cursors: docs/architecture.md.
 """
 import base64
 import collections
