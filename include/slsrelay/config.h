@@ -30,7 +30,7 @@ enum slsr_utf8 { SLSR_UTF8_REPLACE, SLSR_UTF8_ESCAPE, SLSR_UTF8_DROP };
 enum slsr_when_full { SLSR_FULL_BLOCK, SLSR_FULL_DROP_OLDEST };
 enum slsr_protocol { SLSR_TCP, SLSR_TLS, SLSR_UDP, SLSR_RELP };
 enum slsr_framing { SLSR_FRAMING_AUTO, SLSR_FRAMING_OCTET, SLSR_FRAMING_LF };
-enum slsr_delivery {
+enum slsr_delivery_level {
     SLSR_DELIVERY_AUTO,
     SLSR_DELIVERY_SENT,
     SLSR_DELIVERY_RECEIVED,
@@ -107,7 +107,7 @@ struct slsr_target_config {
     char *host;
     int port;
     enum slsr_framing framing;
-    enum slsr_delivery delivery;
+    enum slsr_delivery_level delivery;
     int64_t timeout_ms; /* TCP_USER_TIMEOUT and send stall; interface key `timeout` is an alias of
                            stall */
     int64_t connect_timeout_ms;
