@@ -56,7 +56,7 @@ static const char help[] =
     "send\n"
     "  replay    SELECTORS (-t NAME | --to tcp://HOST:PORT) [--rate 500/s|2MB/s] [--timeout S]\n"
     "            [--yes]   send again; the positions of the targets stay as they are\n"
-    "selectors (list, cat, tail, replay; all that are given must hold)\n"
+    "selectors (list, cat, tail, replay; a frame must fit all that are given)\n"
     "  -S, --since T   -U, --until T   event time: \"2026-01-02 03:04:05\", ISO with zone, -2h,\n"
     "                  now, today, yesterday, @epoch; --by-arrival: time of arrival here\n"
     "  --seq A[..B]    sequence numbers, both included; A.., oldest, newest, -N (the last N)\n"
