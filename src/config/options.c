@@ -22,8 +22,8 @@
 #define HOUR            (60 * MINUTE)
 #define DAY             (24 * HOUR)
 #define KIB             INT64_C(1024)
-#define MIB             (1024 * KIB)
-#define TIB             (1024 * 1024 * MIB)
+#define MIB             (KIB * 1024)
+#define TIB             (MIB * 1024 * 1024)
 
 #define FACILITIES                                                                                 \
     "kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|ntp|audit|alert|clock|"     \

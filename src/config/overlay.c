@@ -85,17 +85,16 @@ static void follow_file(const struct config_load *load, struct route *route)
 /* The row that the route leads to, or NULL. */
 static const struct option *row_of(const struct route *route)
 {
-    char path[STEPS_MAX * STEP_MAX] = "";
-    size_t index;
+    char path[STEPS_MAX * STEP_MAX] = ""; /* a step is shorter than STEP_MAX: all of them fit */
+    size_t index, used = 0;
 
     for (size_t i = 0; i < route->count; i++) {
         const char *step = route->steps[i];
 
         if (i == 1 && is_index(step, &index))
             continue;
-        if (i > 0)
-            strcat(path, ".");
-        strcat(path, i == 0 && strcmp(step, "sources") == 0 ? "source" : step);
+        used += (size_t)snprintf(path + used, sizeof path - used, "%s%s", i > 0 ? "." : "",
+                                 i == 0 && strcmp(step, "sources") == 0 ? "source" : step);
     }
     const struct option *option = options_find(path);
 

@@ -10,6 +10,8 @@
 
 #include "config/load.h"
 
+enum { TEXT_MAX = sizeof(((struct slsr_config_problem *)0)->text) };
+
 void config_plain(char *out, size_t size, const char *text)
 {
     size_t n = 0;
@@ -81,8 +83,8 @@ bool config_overridden(const struct config_load *load, const char *path)
     return override_of(load, path) != NULL;
 }
 
-static void add(struct config_load *load, const char *path, int line, bool warning, const char *fmt,
-                va_list args)
+static void add(struct config_load *load, const char *path, int line, bool warning,
+                const char *text)
 {
     struct slsr_config_problems *all = load->problems;
     const struct config_override *over = override_of(load, path);
@@ -102,7 +104,7 @@ static void add(struct config_load *load, const char *path, int line, bool warni
     memset(p, 0, sizeof *p);
     snprintf(p->path, sizeof p->path, "%s", path);
     p->warning = warning;
-    vsnprintf(p->text, sizeof p->text, fmt, args);
+    snprintf(p->text, sizeof p->text, "%s", text);
     if (line != 0) {
         p->line = line > 0 ? line : 0;
     } else if (over != NULL) {
@@ -115,29 +117,35 @@ static void add(struct config_load *load, const char *path, int line, bool warni
 
 void config_problem(struct config_load *load, const char *path, const char *fmt, ...)
 {
+    char text[TEXT_MAX];
     va_list args;
 
     va_start(args, fmt);
-    add(load, path, 0, false, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    add(load, path, 0, false, text);
 }
 
 void config_warning(struct config_load *load, const char *path, const char *fmt, ...)
 {
+    char text[TEXT_MAX];
     va_list args;
 
     va_start(args, fmt);
-    add(load, path, 0, true, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    add(load, path, 0, true, text);
 }
 
 void config_problem_at(struct config_load *load, const char *path, int line, const char *fmt, ...)
 {
+    char text[TEXT_MAX];
     va_list args;
 
     va_start(args, fmt);
-    add(load, path, line, false, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    add(load, path, line, false, text);
 }
 
 void config_problems_sort(struct slsr_config_problems *problems)

@@ -1,4 +1,4 @@
-slsr_unit(config config_test.c)
-target_compile_definitions(config PRIVATE PROJECT_DIR="${PROJECT_SOURCE_DIR}")
-slsr_unit(config_bad config_bad_test.c)
-target_compile_definitions(config_bad PRIVATE PROJECT_DIR="${PROJECT_SOURCE_DIR}")
+foreach(part config config_bad config_units)
+  slsr_unit(${part} ${part}_test.c)
+  target_compile_definitions(${part} PRIVATE PROJECT_DIR="${PROJECT_SOURCE_DIR}")
+endforeach()
