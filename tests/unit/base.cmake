@@ -1,0 +1,2 @@
+slsr_unit(base_test base_test.c)
+slsr_unit(checkpoint_test checkpoint_test.c)
