@@ -5,7 +5,10 @@
  * Errors carry the service's code, status and request id, never a secret (I6). Codes: SLSR_ENET,
  * SLSR_ESERVER, SLSR_EQUOTA, SLSR_EAUTH, SLSR_ECLOCK (says by how much; the client corrects its
  * date by the answer's from then on), SLSR_ENOTFOUND, SLSR_ELOST, SLSR_ECURSOR, SLSR_EBADDATA,
- * SLSR_ETOOBIG, SLSR_ECLIENT, SLSR_ESTOPPED (stop fired during the call). */
+ * SLSR_ETOOBIG, SLSR_ECLIENT, SLSR_ESTOPPED (stop fired during the call).
+ *
+ * After stop was requested heartbeat and put_checkpoint still work, within their time limits:
+ * shards are handed over in order. All other calls return SLSR_ESTOPPED at once. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 

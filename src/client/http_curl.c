@@ -38,6 +38,7 @@ struct curl_http {
     size_t body_n, body_size;
     size_t limit;        /* for this exchange */
     size_t header_bytes; /* so far in this exchange */
+    bool head_done;      /* the blank line behind the header has come */
     bool too_big;        /* over limit */
     bool cut;            /* an error body was cut: not a failure */
     bool no_memory;
@@ -98,7 +99,12 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user)
 {
     struct curl_http *h = user;
 
-    (void)bytes;
+    /* curl takes a connection that ends within the header for an answer without a body: only the
+     * blank line tells that no header line is missing or cut. */
+    if (size * count >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+        h->head_done = false; /* "100 Continue" or a proxy's answer stood in front */
+    else if (size * count > 0 && (bytes[0] == '\r' || bytes[0] == '\n'))
+        h->head_done = true;
     h->header_bytes += size * count;
     return h->header_bytes <= HEADER_BYTES_MAX ? size * count : 0;
 }
@@ -211,7 +217,7 @@ static void set_request(struct curl_http *h, const struct http_request *request,
 
     h->body_n = 0;
     h->header_bytes = 0;
-    h->too_big = h->cut = h->no_memory = false;
+    h->head_done = h->too_big = h->cut = h->no_memory = false;
     h->limit = request->limit_bytes;
     h->problem[0] = '\0';
     curl_easy_setopt(e, CURLOPT_URL, url);
@@ -332,6 +338,16 @@ static int transfer_failed(struct curl_http *h, const struct http_request *reque
     }
 }
 
+/* Header values as curl keeps them may end in blanks, an empty one even in its line end. */
+static struct slsr_bytes trimmed(const char *value)
+{
+    struct slsr_bytes v = slsr_bytes_of(value + strspn(value, " \t\r\n"));
+
+    while (v.n > 0 && strchr(" \t\r\n", v.p[v.n - 1]) != NULL)
+        v.n--;
+    return v;
+}
+
 static void fill(struct curl_http *h, struct http_response *response)
 {
     struct curl_header *header = NULL;
@@ -344,7 +360,7 @@ static void fill(struct curl_http *h, struct http_response *response)
     while (response->header_count < HTTP_HEADERS_MAX &&
            (header = curl_easy_nextheader(h->easy, CURLH_HEADER, -1, header)) != NULL) {
         response->headers[response->header_count].key = slsr_bytes_of(header->name);
-        response->headers[response->header_count].value = slsr_bytes_of(header->value);
+        response->headers[response->header_count].value = trimmed(header->value);
         response->header_count++;
     }
 }
@@ -365,6 +381,8 @@ static int finish(struct curl_http *h, const struct http_request *request, CURLc
                          h->endpoint.place, HEADER_BYTES_MAX);
     if (code != CURLE_OK && !h->cut)
         return transfer_failed(h, request, code, err);
+    if (!h->head_done)
+        return transfer_failed(h, request, CURLE_PARTIAL_FILE, err);
     fill(h, response);
     return 0;
 }
