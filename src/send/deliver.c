@@ -62,7 +62,7 @@ static void set_phase(struct run *r, enum slsr_target_phase phase)
 
 static void set_error(struct run *r, const char *text)
 {
-    snprintf(r->state.error, sizeof r->state.error, "%s", text);
+    snprintf(r->state.error, sizeof r->state.error, "%.199s", text);
 }
 
 static void measure_rate(struct run *r, int64_t now_ms)

@@ -1,0 +1,49 @@
+/* A syslog receiver with faults, in a thread: counts what its *application* has read. */
+#ifndef STAGE_RECEIVER_H
+#define STAGE_RECEIVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RECEIVER_FRAMES = 65536, RECEIVER_CONNS = 16 };
+
+struct receiver {
+    /* set before receiver_start */
+    bool lf;
+    unsigned stall_at; /* frames read in total, then nobody reads; 0: never */
+    unsigned fin_at;   /* then FIN over unread data, once; 0: never */
+    bool reset_at_eof; /* never closes back: always RST */
+    int small_rcvbuf;  /* bytes, 0: default */
+    void (*on_count)(void *ctx, unsigned frames); /* in the receiver's thread; may be NULL */
+    void *ctx;
+    /* results */
+    atomic_uint seen[RECEIVER_FRAMES]; /* by number in the frame */
+    atomic_uint frames;                /* read, repeats included */
+    atomic_uint disorder;              /* inside one connection */
+    atomic_uint connections;
+    atomic_uint garbage;
+    int port;
+    /* indoors */
+    int listener, wake;
+    atomic_bool quit, kill;
+    bool stalled, fin_done;
+    pthread_t thread;
+    bool running;
+    struct {
+        int fd;
+        bool deaf;
+        char *buf;
+        unsigned used, last;
+    } conns[RECEIVER_CONNS];
+};
+
+/* Takes a port of 127.0.0.1; connecting is refused until receiver_start. */
+void receiver_bind(struct receiver *r);
+void receiver_start(struct receiver *r);
+/* All connections reset, no more listening; returns when it is done. Start again afterwards. */
+void receiver_die(struct receiver *r);
+void receiver_fini(struct receiver *r);
+
+#endif
