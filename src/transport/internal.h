@@ -20,8 +20,8 @@ struct transport_ops {
 struct transport {
     const struct transport_ops *ops;
     const struct slsr_target_config *target;
-    int level; /* SLSR_DELIVERY_..., never AUTO */
-    bool lf;   /* framing */
+    enum slsr_delivery_level level; /* SLSR_DELIVERY_..., never AUTO */
+    bool lf;                        /* framing */
     bool flush;
     enum slsr_target_phase phase;
     struct piece piece;   /* being written; empty when done */

@@ -13,7 +13,8 @@
 #include "transport/dial.h"
 #include "transport/internal.h"
 
-static int check(const struct slsr_target_config *c, int *level, struct slsr_err *err)
+static int check(const struct slsr_target_config *c, enum slsr_delivery_level *level,
+                 struct slsr_err *err)
 {
     const char *name = c->name != NULL ? c->name : "";
 
@@ -42,7 +43,7 @@ static int check(const struct slsr_target_config *c, int *level, struct slsr_err
 int transport_open(struct transport **out, const struct slsr_target_config *target, uint64_t from,
                    struct slsr_err *err)
 {
-    int level;
+    enum slsr_delivery_level level;
     int rc = check(target, &level, err);
 
     *out = NULL;
@@ -144,7 +145,7 @@ void transport_book(struct transport *t, uint64_t first, uint64_t count)
 int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
                     struct slsr_err *err)
 {
-    int level;
+    enum slsr_delivery_level level;
     struct dial_addr peer;
     struct dial d;
     int rc = check(target, &level, err);
