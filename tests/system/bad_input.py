@@ -17,6 +17,10 @@ from harness import KEY, Rig, check, wait_until
 
 LOGS = 2000
 NOBODY = 65534
+SKEW = "any:skew=7200:0"
+# Each breaks an answer in its own way, a few times; then the same bytes come whole.
+BROKEN = ("pull:truncate:3", "pull:corrupt:3", "pull:rawsize=+7:2", "pull:rawsize=-7:2",
+          "pull:drop=body:2", "pull:drop=answer:2", "pull:empty-error:1", "pull:html:1")
 
 
 def free_port():
@@ -232,8 +236,6 @@ def wrong_configuration(rig):
           "--print-config shows a secret or not the settings")
 
 
-SKEW = "skew"
-BROKEN = ("truncate", "corrupt", "rawsize")
 CASES = (wrong_key, unknown_key_id, unknown_logstore, skewed_clock, siem_refuses,
          siem_has_no_address, service_refuses, service_has_no_address, spool_below_a_file,
          spool_not_ours, second_relay, broken_bodies, wrong_configuration)
