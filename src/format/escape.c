@@ -41,12 +41,11 @@ int utf8_length(const uint8_t *p, size_t n)
 
 bool utf8_valid(struct slsr_bytes text)
 {
-    const uint8_t *p = (const uint8_t *)text.p, *end = p + text.n;
-    while (p < end) {
-        int n = utf8_length(p, (size_t)(end - p));
+    for (size_t at = 0; at < text.n;) {
+        int n = utf8_length((const uint8_t *)text.p + at, text.n - at);
         if (n < 0)
             return false;
-        p += n;
+        at += (size_t)n;
     }
     return true;
 }
@@ -142,10 +141,9 @@ static char *put_one(char *out, const uint8_t *p, size_t n, const struct text_ru
 
 char *text_put_plain(char *out, struct slsr_bytes in, const struct text_rules *rules)
 {
-    const uint8_t *p = (const uint8_t *)in.p, *end = p + in.n;
-    while (p < end) {
-        size_t used;
-        out = put_one(out, p, (size_t)(end - p), rules, &used);
+    const uint8_t *p = (const uint8_t *)in.p;
+    for (size_t used, left = in.n; left > 0; left -= used) {
+        out = put_one(out, p, left, rules, &used);
         p += used;
     }
     return out;

@@ -76,10 +76,8 @@ static bool read_block(struct zone *z, const uint8_t *p, const struct counts *c,
 
 static bool read_rule(struct zone *z, const uint8_t *p, size_t left)
 {
-    if (left == 0)
-        return true;
     const uint8_t *end = left > 1 ? memchr(p + 1, '\n', left - 1) : NULL;
-    if (p[0] != '\n' || end == NULL)
+    if (end == NULL || p[0] != '\n')
         return false;
     if (end == p + 1)
         return true; /* no rule known */

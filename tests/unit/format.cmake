@@ -1,0 +1,3 @@
+slsr_unit(format_golden_test format_golden_test.c)
+slsr_unit(format_text_test format_text_test.c)
+slsr_unit(format_zone_test format_zone_test.c)
