@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# Real receivers for tests: rsyslog and syslog-ng, unpacked beside the system and run without
+# privileges. To be sourced by bash.
+#
+#   receivers_fetch DIR                            packages and missing libraries into DIR
+#   rsyslog_start DIR WORKDIR PORT FRAMEOUT        both start a daemon on 127.0.0.1:PORT that takes
+#   syslogng_start DIR WORKDIR PORT FRAMEOUT       octet-counted frames and appends each + LF
+#   receiver_stop PID                              TERM, waits for the end
+#
+# The two packages exclude each other on a machine, therefore they are unpacked and never installed.
+# A start sets RECEIVER_PID and prints it; call it without $( ) so that the daemon stays a child of
+# the calling shell. Diagnostics of a daemon: WORKDIR/log. `apt-get update` is the caller's business.
+
+RECEIVER_MESSAGE_MAX=65536
+RECEIVER_WAIT_S=30
+
+receivers_say() {
+    printf 'receivers: %s\n' "$*" >&2
+}
+
+# The packages to unpack for $1: itself and whatever apt would have to add to this machine for it.
+receivers_closure() {
+    printf '%s\n' "$1"
+    apt-get -s -o Debug::NoLocking=1 install --no-install-recommends "$1" | awk '$1 == "Inst" {print $2}'
+}
+
+receivers_fetch() {
+    local dir=$1 package deb
+    [ -e "$dir/complete" ] && return 0
+    mkdir -p "$dir/archives" || return 1
+    dir=$(cd "$dir" && pwd) || return 1
+    for package in rsyslog syslog-ng-core; do
+        if ! receivers_closure "$package" >"$dir/archives/$package.list"; then
+            receivers_say "apt cannot resolve $package: run apt-get update"
+            return 1
+        fi
+    done
+    for package in $(sort -u "$dir"/archives/*.list); do
+        if ! (cd "$dir/archives" && apt-get -q download "$package" >"$package.log" 2>&1); then
+            receivers_say "cannot download $package: see $dir/archives/$package.log"
+            return 1
+        fi
+    done
+    for deb in "$dir"/archives/*.deb; do
+        dpkg -x "$deb" "$dir" || return 1
+    done
+    rm -f "$dir"/archives/*.deb
+    if [ ! -x "$dir/usr/sbin/rsyslogd" ] || [ ! -x "$dir/usr/sbin/syslog-ng" ]; then
+        receivers_say "the packages did not hold the daemons: look into $dir"
+        return 1
+    fi
+    : >"$dir/complete"
+}
+
+# Folders of DIR with shared libraries, joined by ':'.
+receivers_libraries() {
+    find "$1/usr/lib" "$1/lib" -maxdepth 3 -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
+}
+
+# True when somebody listens on 127.0.0.1:$1 (or on all addresses). Asks the kernel instead of
+# connecting: a connection of ours would show up in the receiver.
+receivers_listening() {
+    awk -v port="$(printf '%04X' "$1")" \
+        '$4 == "0A" && ($2 == "0100007F:" port || $2 == "00000000:" port) {found = 1} END {exit !found}' \
+        /proc/net/tcp
+}
+
+# receivers_await PID PORT WORKDIR
+receivers_await() {
+    local deadline=$((SECONDS + RECEIVER_WAIT_S))
+    until receivers_listening "$2"; do
+        if ! kill -0 "$1" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+            receivers_say "the receiver does not listen on port $2; its diagnostics:"
+            cat "$3/log" >&2
+            kill -KILL "$1" 2>/dev/null
+            return 1
+        fi
+        sleep 0.05
+    done
+    RECEIVER_PID=$1
+    printf '%s\n' "$1"
+}
+
+rsyslog_start() {
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries
+    mkdir -p "$work" || return 1
+    modules=$(dirname "$(find "$dir/usr/lib" -name imtcp.so -print -quit)")
+    libraries=$(receivers_libraries "$dir")
+    cat >"$work/rsyslog.conf" <<EOF
+global(workDirectory="$work" maxMessageSize="$RECEIVER_MESSAGE_MAX"
+       parser.escapeControlCharactersOnReceive="off")
+module(load="imtcp")
+input(type="imtcp" address="127.0.0.1" port="$port" supportOctetCountedFraming="on")
+template(name="raw" type="string" string="%rawmsg%\n")
+action(type="omfile" file="$out" template="raw")
+EOF
+    LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/rsyslogd" -n -f "$work/rsyslog.conf" \
+        -i "$work/pid" -M "$modules" >>"$work/log" 2>&1 </dev/null &
+    receivers_await $! "$port" "$work"
+}
+
+syslogng_start() {
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries version
+    mkdir -p "$work" || return 1
+    modules=$(dirname "$(find "$dir/usr/lib" -name libaffile.so -print -quit)")
+    libraries=$(receivers_libraries "$dir")
+    version=$(LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/syslog-ng" --version \
+        --module-path "$modules" 2>/dev/null | sed -n 's/^Config version: *//p')
+    cat >"$work/syslog-ng.conf" <<EOF
+@version: ${version:-3.38}
+source s {
+    syslog(ip("127.0.0.1") port($port) transport("tcp") flags(no-parse)
+           log-msg-size($RECEIVER_MESSAGE_MAX));
+};
+destination d { file("$out" template("\$MSG\n") template-escape(no)); };
+log { source(s); destination(d); };
+EOF
+    LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/syslog-ng" -F --no-caps -f "$work/syslog-ng.conf" \
+        --persist-file "$work/persist" --pidfile "$work/pid" --control "$work/control" \
+        --module-path "$modules" >>"$work/log" 2>&1 </dev/null &
+    receivers_await $! "$port" "$work"
+}
+
+# Works for any process; a child of this shell is reaped too. Returns 1 when it had to be killed.
+receiver_stop() {
+    local rc=0
+    kill -TERM "$1" 2>/dev/null || return 0
+    if ! timeout "$RECEIVER_WAIT_S" tail --pid="$1" -f /dev/null; then
+        receivers_say "receiver $1 does not end on TERM: killed"
+        kill -KILL "$1" 2>/dev/null
+        rc=1
+    fi
+    wait "$1" 2>/dev/null
+    return "$rc"
+}
