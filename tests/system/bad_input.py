@@ -9,11 +9,10 @@ for it. Truncated, corrupted and lying bodies: nothing of them reaches the spool
 import json
 import os
 import re
-import socket
 
 import harness
 import oracle
-from harness import KEY, Rig, check, wait_until
+from harness import KEY, Rig, check, free_port, wait_until
 
 LOGS = 2000
 NOBODY = 65534
@@ -21,13 +20,6 @@ SKEW = "any:skew=7200:0"
 # Each breaks an answer in its own way, a few times; then the same bytes come whole.
 BROKEN = ("pull:truncate:3", "pull:corrupt:3", "pull:rawsize=+7:2", "pull:rawsize=-7:2",
           "pull:drop=body:2", "pull:drop=answer:2", "pull:empty-error:1", "pull:html:1")
-
-
-def free_port():
-    """A loopback port that refuses: bound once, then closed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def sentence(text, *wanted):

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -191,7 +192,7 @@ class Rig:
             "format": {"provenance": True, "hostname": "relay.example.com"},
             "spool": {"path": self.path("spool"), "min_free_disk": "1MiB"},
             "targets": [{"name": "siem", "protocol": "tcp", "host": "127.0.0.1",
-                         "port": target_port or 9,
+                         "port": target_port or 9, "settle": "200ms",
                          "retry": {"initial": "50ms", "max": "500ms", "multiplier": 2}}],
         }
         for key, value in changes.items():
@@ -267,6 +268,13 @@ class Rig:
         """Frames of the spool, as the dicts of `cat -o jsonl`."""
         out = self.spool("-o", "jsonl", "cat", *selectors).stdout
         return [json.loads(line) for line in out.splitlines()]
+
+
+def free_port():
+    """A loopback port that refuses: bound once, then closed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def clean_env():
