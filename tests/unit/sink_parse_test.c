@@ -77,6 +77,33 @@ static void expect_msg(const char *id, const json_t *input, struct view got)
     free(decoded);
 }
 
+static void check_vector(const json_t *v, bool modern)
+{
+    const json_t *input = json_object_get(v, "input");
+    const char *kind = vector_text(v, "kind");
+    const char *id = vector_text(v, "id");
+    struct parsed got;
+    struct seen seen;
+    size_t n = 0;
+    char *p = vector_hex(vector_text(v, "expect_hex"), &n);
+
+    if (run(p, n, &got, &seen) != 0)
+        fail_msg("%s: %s at %zu", id, seen.rule, seen.offset);
+    assert_int_equal(got.version, modern ? 1 : 0);
+    expect_pri(id, input, &got);
+    expect_field(id, input, "hostname", 255, got.hostname);
+    if (strcmp(kind, "rfc5424") == 0) {
+        expect_field(id, input, "app_name", 48, got.app_name);
+        expect_field(id, input, "procid", 128, got.procid);
+        expect_field(id, input, "msgid", 32, got.msgid);
+        expect_msg(id, input, got.msg);
+    } else if (strcmp(kind, "rfc3164") == 0 &&
+               json_string_value(json_object_get(input, "tag")) != NULL) {
+        expect_field(id, input, "tag", 32, got.app_name);
+    }
+    free(p);
+}
+
 static void test_vectors(void **state)
 {
     json_t *root = vectors_load();
@@ -88,35 +115,15 @@ static void test_vectors(void **state)
     (void)state;
     json_array_foreach(json_object_get(root, "vectors"), index, v)
     {
-        const json_t *input = json_object_get(v, "input");
         const char *kind = vector_text(v, "kind");
-        const char *id = vector_text(v, "id");
-        bool is_5424 = strstr(kind, "rfc5424") != NULL;
-        struct parsed got;
-        struct seen seen;
-        size_t n = 0;
-        char *p = NULL;
 
-        if (!is_5424 && strstr(kind, "rfc3164") == NULL)
-            continue;
-        p = vector_hex(vector_text(v, "expect_hex"), &n);
-        if (run(p, n, &got, &seen) != 0)
-            fail_msg("%s: %s at %zu", id, seen.rule, seen.offset);
-        assert_int_equal(got.version, is_5424 ? 1 : 0);
-        expect_pri(id, input, &got);
-        expect_field(id, input, "hostname", 255, got.hostname);
-        if (strcmp(kind, "rfc5424") == 0) {
-            expect_field(id, input, "app_name", 48, got.app_name);
-            expect_field(id, input, "procid", 128, got.procid);
-            expect_field(id, input, "msgid", 32, got.msgid);
-            expect_msg(id, input, got.msg);
-        } else if (strcmp(kind, "rfc3164") == 0 &&
-                   json_string_value(json_object_get(input, "tag")) != NULL) {
-            expect_field(id, input, "tag", 32, got.app_name);
+        if (strstr(kind, "rfc5424") != NULL) {
+            check_vector(v, true);
+            modern++;
+        } else if (strstr(kind, "rfc3164") != NULL) {
+            check_vector(v, false);
+            bsd++;
         }
-        modern += is_5424;
-        bsd += !is_5424;
-        free(p);
     }
     json_decref(root);
     assert_int_equal(modern, 57);
@@ -183,62 +190,62 @@ static void test_malformed(void **state)
     json_decref(root);
 }
 
+static const struct {
+    const char *text;
+    const char *rule; /* NULL: clean */
+} cases[] = {
+    {"", "pri"},
+    {"<", "pri"},
+    {"<>1 - - - - - -", "pri"},
+    {"<1234>1 - - - - - -", "pri"},
+    {"<14", "pri"},
+    {"hello", "pri"},
+    {"<14>2 - - - - - -", "version"},
+    {"<14>10 - - - - - -", "version"},
+    {"<14>1", "version"},
+    {"<14>1 -", "timestamp"},
+    {"<14>1 - - - - - ", "sd-missing"},
+    {"<14>1 - - - - - - ", NULL},
+    {"<14>1 - - - - - --", "sd-end"},
+    {"<14>1 - - - - - [origin]x", "sd-end"},
+    {"<14>1 - - - - - [a@1 b=\"x\"", "sd-syntax"},
+    {"<14>1 - - - - - [a@1 b=\"x", "sd-syntax"},
+    {"<14>1 - - - - - [a@1 b=\"x\\", "sd-escape"},
+    {"<14>1 - - - - - [a@1 b=x]", "sd-syntax"},
+    {"<14>1 - - - - - []", "sd-id"},
+    {"<14>1 - - - - - [a]", "sd-id"},
+    {"<14>1 - - - - - [a@]", "sd-id"},
+    {"<14>1 - - - - - [a@1x]", "sd-id"},
+    {"<14>1 - - - - - [a@1][a@1]", "sd-repeated"},
+    {"<14>1 - - - - - [a@1 b=\"\xff\"]", "sd-utf8"},
+    {"<14>1 - - - - - [a@1 b=\"\xc0\x80\"]", "sd-utf8"},
+    {"<14>1 - - - - - [a@1 b=\"\xed\xa0\x80\"]", "sd-utf8"},
+    {"<14>1 - - - - - - \xef\xbb\xbf\xe6\x97", "msg-utf8"},
+    {"<14>1 - - - - - - \xff\xfe", NULL},
+    {"<14>1 2023-02-29T00:00:00Z - - - - -", "timestamp-date"},
+    {"<14>1 1900-02-29T00:00:00Z - - - - -", "timestamp-date"},
+    {"<14>1 2000-02-29T00:00:00Z - - - - -", NULL},
+    {"<14>1 2023-13-01T00:00:00Z - - - - -", "timestamp-date"},
+    {"<14>1 2023-01-01T24:00:00Z - - - - -", "timestamp-time"},
+    {"<14>1 2023-01-01T00:00:00. - - - - -", "timestamp-fraction"},
+    {"<14>1 2023-01-01T00:00:00 - - - - -", "timestamp-offset"},
+    {"<14>1 2023-01-01T00:00:00+24:00 - - - - -", "timestamp-offset"},
+    {"<14>1 2023-01-01T00:00:00Zx - - - - -", "timestamp-offset"},
+    {"<14>1 - h\xc3\xbc - - - -", "hostname"},
+    {"<14>Jan  1 00:00:00", "timestamp"},
+    {"<14>Jan  1 00:00:00 ", "hostname"},
+    {"<14>Jan 32 00:00:00 h a: m", "timestamp-day"},
+    {"<14>Foo  1 00:00:00 h a: m", "timestamp"},
+    {"<14>Jan  1 24:00:00 h a: m", "timestamp-time"},
+    {"<14>Jan  1 00:00:00 192.0.2.1 a: m", NULL},
+    {"<14>Jan  1 00:00:00 192.0.2 a: m", "hostname-domain"},
+    {"<14>Jan  1 00:00:00 2001:db8::1 a: m", NULL},
+    {"<14>Jan  1 00:00:00 h a: x\x01", "msg-control"},
+    {"<14>Jan  1 00:00:00 h ttttttttttttttttttttttttttttttttt: m", "tag"},
+};
+
 static void test_more(void **state)
 {
-    static const struct {
-        const char *text;
-        const char *rule; /* NULL: clean */
-    } cases[] = {
-        {"", "pri"},
-        {"<", "pri"},
-        {"<>1 - - - - - -", "pri"},
-        {"<1234>1 - - - - - -", "pri"},
-        {"<14", "pri"},
-        {"hello", "pri"},
-        {"<14>2 - - - - - -", "version"},
-        {"<14>10 - - - - - -", "version"},
-        {"<14>1", "version"},
-        {"<14>1 -", "timestamp"},
-        {"<14>1 - - - - - ", "sd-missing"},
-        {"<14>1 - - - - - - ", NULL},
-        {"<14>1 - - - - - --", "sd-end"},
-        {"<14>1 - - - - - [origin]x", "sd-end"},
-        {"<14>1 - - - - - [a@1 b=\"x\"", "sd-syntax"},
-        {"<14>1 - - - - - [a@1 b=\"x", "sd-syntax"},
-        {"<14>1 - - - - - [a@1 b=\"x\\", "sd-escape"},
-        {"<14>1 - - - - - [a@1 b=x]", "sd-syntax"},
-        {"<14>1 - - - - - []", "sd-id"},
-        {"<14>1 - - - - - [a]", "sd-id"},
-        {"<14>1 - - - - - [a@]", "sd-id"},
-        {"<14>1 - - - - - [a@1x]", "sd-id"},
-        {"<14>1 - - - - - [a@1][a@1]", "sd-repeated"},
-        {"<14>1 - - - - - [a@1 b=\"\xff\"]", "sd-utf8"},
-        {"<14>1 - - - - - [a@1 b=\"\xc0\x80\"]", "sd-utf8"},
-        {"<14>1 - - - - - [a@1 b=\"\xed\xa0\x80\"]", "sd-utf8"},
-        {"<14>1 - - - - - - \xef\xbb\xbf\xe6\x97", "msg-utf8"},
-        {"<14>1 - - - - - - \xff\xfe", NULL},
-        {"<14>1 2023-02-29T00:00:00Z - - - - -", "timestamp-date"},
-        {"<14>1 1900-02-29T00:00:00Z - - - - -", "timestamp-date"},
-        {"<14>1 2000-02-29T00:00:00Z - - - - -", NULL},
-        {"<14>1 2023-13-01T00:00:00Z - - - - -", "timestamp-date"},
-        {"<14>1 2023-01-01T24:00:00Z - - - - -", "timestamp-time"},
-        {"<14>1 2023-01-01T00:00:00. - - - - -", "timestamp-fraction"},
-        {"<14>1 2023-01-01T00:00:00 - - - - -", "timestamp-offset"},
-        {"<14>1 2023-01-01T00:00:00+24:00 - - - - -", "timestamp-offset"},
-        {"<14>1 2023-01-01T00:00:00Zx - - - - -", "timestamp-offset"},
-        {"<14>1 - h\xc3\xbc - - - -", "hostname"},
-        {"<14>Jan  1 00:00:00", "timestamp"},
-        {"<14>Jan  1 00:00:00 ", "hostname"},
-        {"<14>Jan 32 00:00:00 h a: m", "timestamp-day"},
-        {"<14>Foo  1 00:00:00 h a: m", "timestamp"},
-        {"<14>Jan  1 24:00:00 h a: m", "timestamp-time"},
-        {"<14>Jan  1 00:00:00 192.0.2.1 a: m", NULL},
-        {"<14>Jan  1 00:00:00 192.0.2 a: m", "hostname-domain"},
-        {"<14>Jan  1 00:00:00 2001:db8::1 a: m", NULL},
-        {"<14>Jan  1 00:00:00 h a: x\x01", "msg-control"},
-        {"<14>Jan  1 00:00:00 h ttttttttttttttttttttttttttttttttt: m", "tag"},
-    };
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct parsed got;
