@@ -21,8 +21,9 @@
 
 enum {
     CONNECT_TIMEOUT_MS = 10000,
-    LOW_SPEED_TIME_S = 30,        /* a peer that went silent without closing */
-    IDLE_S = 50,                  /* below the 55 s after which other clients drop connections */
+    LOW_SPEED_TIME_S = 30, /* a peer that went silent without closing */
+    IDLE_S = 50,           /* below the 55 s after which other clients drop connections */
+    BODY_FIRST_BYTES = 64 * 1024,
     ERROR_BODY_MAX = 64 * 1024,   /* enough for any errorMessage */
     HEADER_BYTES_MAX = 128 * 1024 /* all header lines of one answer */
 };
@@ -54,7 +55,7 @@ static void global_init(void)
 
 static bool grow(struct curl_http *h, size_t need)
 {
-    size_t size = h->body_size != 0 ? h->body_size : 64 * 1024;
+    size_t size = h->body_size != 0 ? h->body_size : BODY_FIRST_BYTES;
     char *p;
 
     while (size < need)

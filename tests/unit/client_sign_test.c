@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "client/client.h"
 #include "client/endpoint.h"
 #include "client/http.h"
 #include "client/sign.h"
@@ -469,13 +470,43 @@ static void endpoints(void **state)
     }
 }
 
+static void refused_settings(void **state)
+{
+    struct slsr_source_config source = {.endpoint = (char *)"https://x.example",
+                                        .project = (char *)"p",
+                                        .access_key_id = (char *)"id",
+                                        .access_key_secret = (char *)"secret+key"};
+    struct client_pull pull;
+    struct slsr_err err;
+    struct client *c;
+
+    (void)state;
+    assert_int_equal(client_open(&c, &source, NULL, NULL, &err), 0);
+    assert_int_equal(client_pull(c, "a/../b", 0, "MTI=", 1, &pull, &err), SLSR_ECONFIG);
+    assert_int_equal(client_pull(c, "", 0, "MTI=", 1, &pull, &err), SLSR_ECONFIG);
+    assert_int_equal(client_pull(c, "audit", 0, "MTI=", 1001, &pull, &err), SLSR_ECLIENT);
+    assert_int_equal(client_put_checkpoint(c, "audit", "c g", "c", 0, "MTI=", false, &err),
+                     SLSR_ECONFIG);
+    assert_int_equal(client_put_checkpoint(c, "audit", "cg", "c", 0, "", false, &err),
+                     SLSR_ECLIENT);
+    client_close(c);
+    source.security_token = (char *)"CAIS/token\r\nx-evil: 1";
+    assert_int_equal(client_open(&c, &source, NULL, NULL, &err), SLSR_ECONFIG);
+    assert_null(strstr(err.text, "CAIS/token"));
+    assert_null(c);
+    source.security_token = NULL;
+    source.access_key_secret = NULL;
+    assert_int_equal(client_open(&c, &source, NULL, NULL, &err), SLSR_ECONFIG);
+    client_close(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_vectors),  cmocka_unit_test(published_cross_checks),
         cmocka_unit_test(refusals),        cmocka_unit_test(dates),
         cmocka_unit_test(own_requests_v1), cmocka_unit_test(own_requests_v4),
-        cmocka_unit_test(endpoints),
+        cmocka_unit_test(endpoints),       cmocka_unit_test(refused_settings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
