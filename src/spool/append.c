@@ -6,6 +6,7 @@
  * A failed commit leaves nothing visible; every ticket of the group gets the error and its owner
  * may submit the same batch again. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 #include "base/clock.h"
 
-enum { GROUP_BYTES = 64 * 1024 * 1024 };
+enum { GROUP_BYTES = 64 * 1024 * 1024, KEEP_CACHED_BYTES = 64 * 1024 * 1024 };
 
 struct group {
     struct slsr_ticket *head;
@@ -264,6 +265,31 @@ static void publish(struct slsr_spool *spool, struct segment *seg, const struct 
     pthread_mutex_unlock(&spool->lock);
 }
 
+/* Pages that nobody will read soon go back to the kernel, which hands the same warm ones to the
+ * next batch: half the CPU of a commit on machines with a dear page cache (docs/performance.md). A
+ * live reader that keeps up drops them itself, behind it (range.c). */
+static void give_pages_back(struct slsr_spool *spool, struct segment *seg)
+{
+    const uint64_t next = spool->next_seq;
+    const uint64_t read = spool->read_seq;
+    const uint64_t behind = spool->readers == 0 ? UINT64_MAX
+                            : next > read       ? (next - read) * (spool->total_bytes / next)
+                                                : 0;
+    MDB_envinfo info;
+    MDB_stat st;
+    uint64_t end;
+    int fd;
+
+    if (mdb_env_info(seg->env, &info) != 0 || mdb_env_stat(seg->env, &st) != 0 ||
+        mdb_env_get_fd(seg->env, &fd) != 0)
+        return;
+    end = (uint64_t)info.me_last_pgno * st.ms_psize;
+    if (behind > KEEP_CACHED_BYTES && end > seg->dropped_to)
+        posix_fadvise(fd, (off_t)seg->dropped_to, (off_t)(end - seg->dropped_to),
+                      POSIX_FADV_DONTNEED);
+    seg->dropped_to = end;
+}
+
 static int write_group(struct slsr_spool *spool, struct group *group, struct slsr_err *err)
 {
     const int64_t now = clock_wall_ms();
@@ -295,6 +321,7 @@ static int write_group(struct slsr_spool *spool, struct group *group, struct sls
         return env_fail(err, rc, "cannot append %llu frames to spool %s",
                         (unsigned long long)group->frames, spool->config.path);
     }
+    give_pages_back(spool, seg);
     publish(spool, seg, group, seq, bytes, now);
     return 0;
 }

@@ -25,6 +25,7 @@ struct segment {
     uint64_t end_bytes;  /* total wire bytes behind its last frame (with next) */
     int64_t newest_ms;   /* arrival of its last frame (with next) */
     uint64_t disk_bytes; /* of a sealed one */
+    uint64_t dropped_to; /* writer: file offset up to which the page cache was given back */
     MDB_env *env;
     MDB_dbi chunks, index, streams, meta;
 };
@@ -69,6 +70,8 @@ struct slsr_spool {
     struct slsr_ticket *queue_head, *queue_tail;
     _Atomic uint64_t next_seq; /* writer mode */
     uint64_t total_bytes;      /* wire bytes ever stored (writer mode) */
+    _Atomic uint64_t read_seq; /* how far the live reader (a sender) is; 0: none */
+    _Atomic unsigned readers;  /* live readers: ranges without an end */
     size_t wanted_bytes;       /* size of the append that found no room */
     bool full;
     bool closing;

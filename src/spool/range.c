@@ -4,15 +4,17 @@
  * larger than a page lie in overflow pages that an append-only segment never reuses, so views stay
  * good after the transaction; smaller ones share a leaf page that moves, so they are copied out. A
  * chunk that fails its checksum is reported once and skipped by the next call. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "spool/env.h"
 #include "spool/internal.h"
 
 #include "base/cursor.h"
 
-enum { LEAF_BYTES = 4096 };
+enum { LEAF_BYTES = 4096, DROP_BYTES = 4 * 1024 * 1024 };
 
 struct slsr_range {
     struct slsr_spool *spool;
@@ -34,6 +36,8 @@ struct slsr_range {
     char base[SLSR_CURSOR_MAX + 1];
     char cursor[SLSR_CURSOR_MAX + 1];
     uint32_t cursor_group;
+    bool live;           /* a sender's: follows without an end */
+    uint64_t dropped_to; /* file offset in seg up to which pages were given back */
     bool timed, by_arrival;
     int64_t since_ms, until_ms;
 };
@@ -49,6 +53,11 @@ int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t 
     range->spool = spool;
     range->seq = from == 0 ? 1 : from;
     range->to = to;
+    range->live = to == UINT64_MAX && spool->mode == SLSR_SPOOL_WRITE;
+    if (range->live) {
+        spool->readers++;
+        spool->read_seq = range->seq;
+    }
     *out = range;
     return 0;
 }
@@ -60,6 +69,7 @@ static void leave_segment(struct slsr_range *range)
     range->txn = NULL;
     segment_release(range->spool, range->seg);
     range->seg = NULL;
+    range->dropped_to = 0;
     range->loaded = false;
 }
 
@@ -68,6 +78,8 @@ void slsr_range_close(struct slsr_range *range)
     if (range == NULL)
         return;
     leave_segment(range);
+    if (range->live)
+        range->spool->readers--;
     free(range->ends);
     free(range);
 }
@@ -201,6 +213,36 @@ static int decode_table(struct slsr_range *range, struct slsr_err *err)
     return 0;
 }
 
+/* A single live reader gives back what it has passed: the mapping first, because the kernel keeps
+ * pages that are mapped. `value` lies behind the 16-byte head of its overflow page, which begins
+ * with the page's number (LMDB data format). */
+static void give_pages_back(struct slsr_range *range, const void *value)
+{
+    const char *page = (const char *)value - 16;
+    const uintptr_t misfit = (uintptr_t)page % LEAF_BYTES;
+    size_t number;
+    uint64_t offset;
+    int fd;
+
+    range->spool->read_seq = range->seq;
+    if (range->spool->readers != 1 || misfit != 0)
+        return;
+    memcpy(&number, page, sizeof number);
+    offset = (uint64_t)number * LEAF_BYTES;
+    if (offset < range->dropped_to) { /* gone back after a break */
+        range->dropped_to = offset;
+    } else if (offset - range->dropped_to > DROP_BYTES && range->dropped_to > 0 &&
+               mdb_env_get_fd(range->seg->env, &fd) == 0) {
+        const uint64_t size = offset - range->dropped_to;
+
+        madvise((void *)(page - size), size, MADV_DONTNEED);
+        posix_fadvise(fd, (off_t)range->dropped_to, (off_t)size, POSIX_FADV_DONTNEED);
+        range->dropped_to = offset;
+    } else if (range->dropped_to == 0) {
+        range->dropped_to = offset;
+    }
+}
+
 static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
 {
     bool header_ok = false;
@@ -209,6 +251,8 @@ static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, st
     if (data.mv_size <= sizeof range->small) {
         memcpy(range->small, data.mv_data, data.mv_size);
         data.mv_data = range->small;
+    } else if (range->live) {
+        give_pages_back(range, data.mv_data);
     }
     rc = layout_get_chunk(data.mv_data, data.mv_size, &range->chunk, &header_ok, err);
     if (rc == 0 && range->chunk.header.first != first)
