@@ -71,7 +71,7 @@ static int read_size(const char *text, size_t *out)
     static const struct {
         const char *unit;
         uint64_t factor;
-    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}};
+    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", UINT64_C(1024) * 1024}};
     enum { LIMIT = 64 * 1024 * 1024 };
     const char *rest = NULL;
     uint64_t n = 0;
@@ -244,7 +244,7 @@ int options_read(struct options *o, int argc, char **argv)
     bool discard = false;
     int key = 0;
 
-    *o = (struct options){.max_message = 1024 * 1024};
+    *o = (struct options){.max_message = (size_t)1024 * 1024};
     while ((key = getopt_long(argc, argv, "", table, NULL)) != -1) {
         const char **text = text_option(o, key);
         int rc = -1;
