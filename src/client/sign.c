@@ -335,13 +335,11 @@ static int digest(const EVP_MD *md, struct slsr_bytes body, const char *format,
     if (EVP_Digest(body.n > 0 ? body.p : "", body.n, hash, &n, md, NULL) != 1 ||
         2 * n >= SIGN_HEX_SIZE)
         return slsr_fail(err, SLSR_ENOMEM, "cannot hash a request: the crypto library failed");
-    for (unsigned i = 0; i < n; i++) {
-        const unsigned char high = hash[i] >> 4, low = hash[i] & 15;
-
-        out[2 * i] = format[high];
-        out[2 * i + 1] = format[low];
+    for (size_t i = 0; i < n; i++) {
+        *out++ = format[hash[i] >> 4];
+        *out++ = format[hash[i] & 15];
     }
-    out[2 * n] = '\0';
+    *out = '\0';
     return 0;
 }
 

@@ -55,22 +55,20 @@ void text_addc(struct text *t, char c)
 
 void text_addf(struct text *t, const char *fmt, ...)
 {
-    va_list ap;
+    va_list ap, again;
     int n;
 
     va_start(ap, fmt);
+    va_copy(again, ap);
     n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
-    if (n < 0) {
+    if (n < 0)
         t->failed = true;
-        return;
+    else if (reserve(t, (size_t)n)) {
+        vsnprintf(t->p + t->n, (size_t)n + 1, fmt, again);
+        t->n += (size_t)n;
     }
-    if (!reserve(t, (size_t)n))
-        return;
-    va_start(ap, fmt);
-    vsnprintf(t->p + t->n, (size_t)n + 1, fmt, ap);
+    va_end(again);
     va_end(ap);
-    t->n += (size_t)n;
 }
 
 static bool unreserved(unsigned char c)
