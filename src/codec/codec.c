@@ -109,7 +109,7 @@ static bool fixed(struct span *s, unsigned width, uint64_t *value)
 
 /* Next field of a message; false: the bytes are not a message. The caller has looked that some are
  * left. */
-static inline bool next_item(struct span *s, struct item *item)
+static bool next_item(struct span *s, struct item *item)
 {
     uint64_t tag;
     if (!varint(s, &tag) || tag > UINT32_MAX || tag < TAG(1, 0))
@@ -140,8 +140,23 @@ static inline struct slsr_bytes view(struct span s)
     return (struct slsr_bytes){(const char *)s.p, (size_t)(s.end - s.p)};
 }
 
-/* Content or LogTag. An absent key or value reads as empty. */
-static inline bool read_pair(struct span s, struct slsr_pair *pair)
+/* A length of one or two bytes, which nearly all are; false: ask varint. */
+static inline bool short_length(const uint8_t **p, const uint8_t *end, size_t *n)
+{
+    if (*p < end && **p < 0x80) {
+        *n = *(*p)++;
+        return true;
+    }
+    if (end - *p >= 2 && (*p)[1] < 0x80) {
+        *n = (size_t)((*p)[0] & 0x7f) | (size_t)(*p)[1] << 7;
+        *p += 2;
+        return true;
+    }
+    return false;
+}
+
+/* Content or LogTag in any shape. An absent key or value reads as empty. */
+static bool read_odd_pair(struct span s, struct slsr_pair *pair)
 {
     struct item item;
     *pair = (struct slsr_pair){{"", 0}, {"", 0}};
@@ -154,6 +169,36 @@ static inline bool read_pair(struct span s, struct slsr_pair *pair)
             pair->value = view(item.bytes);
     }
     return true;
+}
+
+/* The shape that every writer makes: key, value, end; anything else is read_odd_pair's. */
+static inline bool read_pair(struct span s, struct slsr_pair *pair)
+{
+    const uint8_t *p = s.p;
+    size_t key, value;
+    if (p < s.end && *p++ == PAIR_KEY && short_length(&p, s.end, &key) &&
+        key < (size_t)(s.end - p) && p[key] == PAIR_VALUE) {
+        const uint8_t *v = p + key + 1;
+        if (short_length(&v, s.end, &value) && value == (size_t)(s.end - v)) {
+            *pair = (struct slsr_pair){{(const char *)p, key}, {(const char *)v, value}};
+            return true;
+        }
+    }
+    return read_odd_pair(s, pair);
+}
+
+/* next_item with a short cut for a Content of ordinary length. */
+static inline bool next_of_log(struct span *s, struct item *item)
+{
+    const uint8_t *p = s->p;
+    size_t n;
+    if (*p++ == LOG_CONTENT && short_length(&p, s->end, &n) && n <= (size_t)(s->end - p)) {
+        item->tag = LOG_CONTENT;
+        item->bytes = (struct span){p, p + n};
+        s->p = p + n;
+        return true;
+    }
+    return next_item(s, item);
 }
 
 int codec_new(struct codec **out, struct slsr_err *err)
@@ -205,7 +250,7 @@ static int check_log(const struct codec *c, struct span s, size_t *fields, struc
     *fields = 0;
     while (s.p < s.end) {
         const uint8_t *at = s.p;
-        if (!next_item(&s, &item))
+        if (!next_of_log(&s, &item))
             return damaged(c, at, "a field of a log", err);
         if (item.tag != LOG_CONTENT)
             continue;
@@ -355,7 +400,7 @@ static void read_log(struct codec *c, struct span s, struct slsr_log *log)
 
     *log = c->head;
     c->head.index++;
-    while (s.p < s.end && next_item(&s, &item)) {
+    while (s.p < s.end && next_of_log(&s, &item)) {
         if (item.tag == LOG_CONTENT) {
             if (read_pair(item.bytes, field))
                 field++;
