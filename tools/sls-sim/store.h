@@ -1,0 +1,118 @@
+/* What the simulated service holds: projects, their logstores, shards with log groups.
+ *
+ * Log groups are kept as encoded protobuf and never freed while the program runs, cursors count
+ * them. One lock (struct store) guards everything; functions expect it held unless they say so. */
+#ifndef SIM_STORE_H
+#define SIM_STORE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "request.h"
+#include "wire.h"
+
+enum {
+    KEY_BYTES = 16,
+    SHARDS_MAX = 400,
+    PULL_GROUPS_MAX = 1000,
+    PULL_RAW_MAX = 10 << 20, /* one answer; a single larger group still goes out */
+};
+
+struct log_group {
+    const uint8_t *data;
+    uint32_t n;
+    uint32_t logs;
+    int64_t received_s;
+};
+
+/* Prepared answer: groups [first, first + count) of a shard as one LZ4 block. */
+struct ready {
+    size_t first;
+    size_t count;
+    uint64_t logs;
+    const void *packed;
+    size_t packed_n;
+    size_t raw_n;
+};
+
+struct shard {
+    uint32_t id;
+    bool readonly;
+    uint8_t begin_key[KEY_BYTES];
+    uint8_t end_key[KEY_BYTES];
+    int64_t created_s;
+    int parent[2]; /* ids or -1 */
+    uint64_t base; /* cursor of groups[0] */
+    struct log_group *groups;
+    size_t count, size;
+    size_t trimmed; /* groups[0, trimmed) are past retention */
+    struct ready *ready;
+    size_t ready_count, ready_size;
+    uint64_t logs, bytes;
+    uint64_t pulls, pulled_groups, pulled_logs, pulled_bytes;
+};
+
+struct consumer_group;
+
+struct logstore {
+    char name[NAME_SIZE];
+    unsigned ttl;
+    bool append_meta;
+    int64_t created_s;
+    struct shard **shards; /* index = id */
+    size_t shard_count, shard_size;
+    size_t turn; /* next shard for a balanced upload */
+    struct consumer_group **groups;
+    size_t group_count, group_size;
+};
+
+struct project {
+    char name[NAME_SIZE];
+    char *description;
+    int64_t created_s;
+    struct logstore **logstores;
+    size_t count, size;
+    struct logstore **gone; /* deleted; the generator may still append to one */
+    size_t gone_count, gone_size;
+};
+
+struct store {
+    pthread_mutex_t lock;
+    struct project **projects;
+    size_t count, size;
+};
+
+void store_init(struct store *s);
+void store_fini(struct store *s);
+
+struct project *store_project(struct store *s, const char *name);
+struct project *store_add_project(struct store *s, const char *name, int64_t now_s);
+struct logstore *store_logstore(struct project *p, const char *name);
+struct logstore *store_add_logstore(struct project *p, const char *name, unsigned shards,
+                                    int64_t now_s);
+void store_delete_logstore(struct project *p, struct logstore *ls);
+
+/* Names as the service limits them: lower-case letters, digits, '-' and, for logstores, '_'. */
+bool store_name_ok(const char *name, bool logstore);
+
+struct shard *store_shard(struct logstore *ls, uint64_t id);
+uint64_t shard_begin(const struct shard *sh);
+uint64_t shard_end(const struct shard *sh);
+
+/* Appends one encoded group; `data` is kept, it must live as long as the program. */
+void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s);
+
+/* The next writable shard in turn, or the one whose range holds the key. NULL: none. */
+struct shard *store_next_shard(struct logstore *ls);
+struct shard *store_route(struct logstore *ls, const uint8_t key[KEY_BYTES]);
+
+/* Split at `key` (inside the range), merge with the right neighbour. 0 and the new shards appended,
+ * or -1 when the shard is read-only, the key outside or no neighbour there. */
+int store_split(struct logstore *ls, struct shard *sh, const uint8_t key[KEY_BYTES], int64_t now_s);
+int store_merge(struct logstore *ls, struct shard *left, struct shard **right, int64_t now_s);
+
+/* Cursor of the first group received at or after `from_s`. */
+uint64_t shard_cursor_at(const struct shard *sh, int64_t from_s);
+
+#endif
