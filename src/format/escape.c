@@ -9,6 +9,10 @@
 
 #include "format/escape.h"
 
+/* Each style becomes its own loop only when all of this is inlined into put_line,
+ * put_quoted and put_seed. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 static const char hex_digits[] = "0123456789abcdef";
 
 int utf8_length(const uint8_t *p, size_t n)
@@ -176,7 +180,7 @@ static inline bool dirty_byte(uint8_t b, bool controls, bool quotes)
 }
 
 /* Copies the clean bytes at the head of a text shorter than 16; returns their number. */
-static inline size_t clean_short(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+ALWAYS_INLINE size_t clean_short(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
 {
     size_t i = 0;
     if (HAVE_LANES && n >= 8) {
@@ -209,7 +213,7 @@ static inline size_t clean_short(char *out, const uint8_t *in, size_t n, bool co
     return i;
 }
 
-static inline size_t clean_run(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+ALWAYS_INLINE size_t clean_run(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
 {
     size_t i = 0;
 #ifdef __SSE2__
@@ -239,34 +243,67 @@ static inline size_t clean_run(char *out, const uint8_t *in, size_t n, bool cont
     return i + clean_short(out + i, in + i, n - i, controls, quotes);
 }
 
-static inline char *put(char *out, struct slsr_bytes in, const struct text_rules *rules,
-                        bool controls, bool quotes)
+/* Where reading and writing stand; small enough to come back in registers. */
+struct place {
+    char *out;
+    const uint8_t *p;
+};
+
+/* At least one character that needs work, and the non-ASCII ones behind it: they come in stretches.
+ */
+static __attribute__((noinline)) struct place put_stretch(struct place at, const uint8_t *end,
+                                                          const struct text_rules *rules)
 {
-    const uint8_t *p = (const uint8_t *)in.p;
-    size_t left = in.n;
+    do {
+        size_t used;
+        at.out = put_one(at.out, at.p, (size_t)(end - at.p), rules, &used);
+        at.p += used;
+    } while (at.p < end && *at.p >= 0x80);
+    return at;
+}
+
+ALWAYS_INLINE char *put(char *out, const uint8_t *p, const uint8_t *end,
+                        const struct text_rules *rules, bool controls, bool quotes)
+{
     for (;;) {
-        size_t n = clean_run(out, p, left, controls, quotes);
+        size_t n = clean_run(out, p, (size_t)(end - p), controls, quotes);
         out += n;
-        left -= n;
-        if (left == 0)
-            return out;
         p += n;
-        do { /* non-ASCII text comes in stretches */
-            size_t used;
-            out = put_one(out, p, left, rules, &used);
-            p += used;
-            left -= used;
-        } while (left > 0 && *p >= 0x80);
+        if (p == end)
+            return out;
+        struct place at = put_stretch((struct place){out, p}, end, rules);
+        out = at.out;
+        p = at.p;
+        if (p == end)
+            return out;
     }
+}
+
+static __attribute__((noinline)) char *put_line(char *out, const uint8_t *p, const uint8_t *end,
+                                                const struct text_rules *rules)
+{
+    return put(out, p, end, rules, true, false);
+}
+
+static __attribute__((noinline)) char *put_quoted(char *out, const uint8_t *p, const uint8_t *end,
+                                                  const struct text_rules *rules)
+{
+    return put(out, p, end, rules, true, true);
+}
+
+static __attribute__((noinline)) char *put_seed(char *out, const uint8_t *p, const uint8_t *end,
+                                                const struct text_rules *rules)
+{
+    return put(out, p, end, rules, false, false);
 }
 
 char *text_put(char *out, struct slsr_bytes in, const struct text_rules *rules)
 {
     if (in.n == 0)
         return out;
+    const uint8_t *p = (const uint8_t *)in.p, *end = p + in.n;
     if (rules->style == TEXT_LINE)
-        return put(out, in, rules, true, false);
-    if (rules->style == TEXT_SEED)
-        return put(out, in, rules, false, false);
-    return put(out, in, rules, true, true);
+        return put_line(out, p, end, rules);
+    return rules->style == TEXT_JSON ? put_quoted(out, p, end, rules)
+                                     : put_seed(out, p, end, rules);
 }
