@@ -187,13 +187,14 @@ static inline bool read_pair(struct span s, struct slsr_pair *pair)
     return read_odd_pair(s, pair);
 }
 
-/* next_item with a short cut for a Content of ordinary length. */
-static inline bool next_of_log(struct span *s, struct item *item)
+/* next_item with a short cut for the field that is most of the message: `usual` (one byte of tag,
+ * WIRE_BYTES) of ordinary length. */
+static inline bool next_usual(struct span *s, uint8_t usual, struct item *item)
 {
     const uint8_t *p = s->p;
     size_t n;
-    if (*p++ == LOG_CONTENT && short_length(&p, s->end, &n) && n <= (size_t)(s->end - p)) {
-        item->tag = LOG_CONTENT;
+    if (*p++ == usual && short_length(&p, s->end, &n) && n <= (size_t)(s->end - p)) {
+        item->tag = usual;
         item->bytes = (struct span){p, p + n};
         s->p = p + n;
         return true;
@@ -250,7 +251,7 @@ static int check_log(const struct codec *c, struct span s, size_t *fields, struc
     *fields = 0;
     while (s.p < s.end) {
         const uint8_t *at = s.p;
-        if (!next_of_log(&s, &item))
+        if (!next_usual(&s, LOG_CONTENT, &item))
             return damaged(c, at, "a field of a log", err);
         if (item.tag != LOG_CONTENT)
             continue;
@@ -269,7 +270,7 @@ static int check_group(struct codec *c, struct span s, size_t *tags, size_t *fie
     size_t own = 0;
     while (s.p < s.end) {
         const uint8_t *at = s.p;
-        if (!next_item(&s, &item))
+        if (!next_usual(&s, GROUP_LOG, &item))
             return damaged(c, at, "a field of a log group", err);
         if (item.tag == GROUP_LOG) {
             size_t n;
@@ -382,7 +383,9 @@ static void enter_group(struct codec *c, struct span group, uint32_t number)
     head->topic = head->source = (struct slsr_bytes){"", 0};
     head->tags = c->tags.items;
     head->tag_count = 0;
-    while (s.p < s.end && next_item(&s, &item)) {
+    while (s.p < s.end && next_usual(&s, GROUP_LOG, &item)) {
+        if (item.tag == GROUP_LOG)
+            continue;
         if (item.tag == GROUP_TOPIC)
             head->topic = view(item.bytes);
         else if (item.tag == GROUP_SOURCE)
@@ -400,7 +403,7 @@ static void read_log(struct codec *c, struct span s, struct slsr_log *log)
 
     *log = c->head;
     c->head.index++;
-    while (s.p < s.end && next_of_log(&s, &item)) {
+    while (s.p < s.end && next_usual(&s, LOG_CONTENT, &item)) {
         if (item.tag == LOG_CONTENT) {
             if (read_pair(item.bytes, field))
                 field++;
@@ -420,7 +423,7 @@ bool codec_next(struct codec *codec, struct slsr_log *log)
     struct item item;
     for (;;) {
         while (codec->group.p < codec->group.end && codec->in_group) {
-            if (!next_item(&codec->group, &item))
+            if (!next_usual(&codec->group, GROUP_LOG, &item))
                 break;
             if (item.tag == GROUP_LOG) {
                 read_log(codec, item.bytes, log);
