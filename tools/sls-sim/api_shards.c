@@ -347,6 +347,7 @@ int api_put(struct sim *sim, struct logstore *ls, const struct request *r, struc
     }
     if (ls->append_meta)
         append_meta(&group, r->peer, now_s);
-    shard_append(sh, group.p, group.n, logs, now_s); /* keeps the memory */
+    store_keep(&sim->store, group.p);
+    shard_append(sh, group.p, group.n, logs, now_s);
     return 0;
 }

@@ -129,10 +129,10 @@ static void append_generated(struct sim *sim, struct logstore *ls, const struct 
     buf_fini(&contents);
     pthread_mutex_lock(&sim->store.lock);
     sh = store_next_shard(ls);
+    group.p = xresize(group.p, group.n);
+    store_keep(&sim->store, group.p);
     if (sh != NULL)
-        shard_append(sh, xresize(group.p, group.n), group.n, (uint32_t)count, now_us / 1000000);
-    else
-        buf_fini(&group);
+        shard_append(sh, group.p, group.n, (uint32_t)count, now_us / 1000000);
     pthread_mutex_unlock(&sim->store.lock);
     atomic_fetch_add(&sim->generated, count);
 }
@@ -255,6 +255,7 @@ static const char *load_line(struct sim *sim, struct logstore *ls, json_t *line)
         buf_fini(&group);
         return "contents and tags are objects of texts or arrays of [key, value]";
     }
+    store_keep(&sim->store, group.p);
     shard_append(sh, group.p, group.n, 1, sim_now_us(sim) / 1000000);
     return NULL;
 }

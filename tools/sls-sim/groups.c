@@ -139,8 +139,10 @@ static void advance_slots(struct logstore *ls, struct consumer_group *cg)
 
         if (slot->state == SLOT_WAIT && (!cg->order || ancestors_over(ls, cg, i)))
             slot->state = SLOT_FREE;
-        finish_if_at_end(ls->shards[i], slot);
     }
+    /* Afterwards, so that the children of a shard that ends here start one heartbeat later. */
+    for (size_t i = 0; i < cg->slot_count; i++)
+        finish_if_at_end(ls->shards[i], &cg->slots[i]);
 }
 
 static void complete_transfers(struct consumer_group *cg, const struct consumer *me,

@@ -88,13 +88,17 @@ static int load_file(struct sim *sim, struct logstore *ls, const char *path)
 
     if (raw_n == 0)
         return refuse(path, "no .json beside it with its rawsize", EXIT_BAD_INPUT);
-    if (!read_file(path, &packed))
+    if (!read_file(path, &packed)) {
+        buf_fini(&packed);
         return refuse(path, "cannot be read", EXIT_NO_INPUT);
+    }
     if (!wire_unpack("lz4", (struct span){(uint8_t *)packed.p, packed.n}, raw_n, &raw)) {
         buf_fini(&packed);
         buf_fini(&raw);
         return refuse(path, "not an LZ4 block of this rawsize", EXIT_BAD_INPUT);
     }
+    store_keep(&sim->store, packed.p);
+    store_keep(&sim->store, raw.p);
     for (size_t i = 0; i < ls->shard_count; i++) {
         struct shard *sh = ls->shards[i];
         size_t first = sh->count;

@@ -46,8 +46,17 @@ void store_fini(struct store *s)
         free(p->description);
         free(p);
     }
+    for (size_t i = 0; i < s->kept_count; i++)
+        free(s->kept[i]);
+    free(s->kept);
     free(s->projects);
     pthread_mutex_destroy(&s->lock);
+}
+
+void store_keep(struct store *s, void *block)
+{
+    ARRAY_ROOM(s->kept, s->kept_count, s->kept_size);
+    s->kept[s->kept_count++] = block;
 }
 
 struct project *store_project(struct store *s, const char *name)

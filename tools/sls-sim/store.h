@@ -1,7 +1,7 @@
 /* What the simulated service holds: projects, their logstores, shards with log groups.
  *
- * Log groups are kept as encoded protobuf and never freed while the program runs, cursors count
- * them. One lock (struct store) guards everything; functions expect it held unless they say so. */
+ * Log groups are kept as encoded protobuf until the end of the program, cursors count them. One
+ * lock (struct store) guards everything; functions expect it held unless they say so. */
 #ifndef SIM_STORE_H
 #define SIM_STORE_H
 
@@ -81,10 +81,15 @@ struct store {
     pthread_mutex_t lock;
     struct project **projects;
     size_t count, size;
+    void **kept; /* memory that groups and prepared answers point into */
+    size_t kept_count, kept_size;
 };
 
 void store_init(struct store *s);
 void store_fini(struct store *s);
+
+/* Takes a heap block that lives as long as the store. */
+void store_keep(struct store *s, void *block);
 
 struct project *store_project(struct store *s, const char *name);
 struct project *store_add_project(struct store *s, const char *name, int64_t now_s);
@@ -100,7 +105,7 @@ struct shard *store_shard(struct logstore *ls, uint64_t id);
 uint64_t shard_begin(const struct shard *sh);
 uint64_t shard_end(const struct shard *sh);
 
-/* Appends one encoded group; `data` is kept, it must live as long as the program. */
+/* Appends one encoded group; `data` is borrowed, see store_keep. */
 void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s);
 
 /* The next writable shard in turn, or the one whose range holds the key. NULL: none. */
