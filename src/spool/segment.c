@@ -188,22 +188,34 @@ int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, stru
     return rc;
 }
 
-int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
-                    struct slsr_err *err)
+/* Segment that holds seq or the nearest later one. Lock held. */
+static struct segment *locate(const struct slsr_spool *spool, uint64_t seq)
 {
     struct segment *found = NULL;
-    int rc = 0;
 
-    pthread_mutex_lock(&spool->lock);
     for (size_t i = spool->segment_count; i-- > 0;) {
         found = spool->segments[i];
         if (found->first <= seq)
             break;
     }
-    if (found == NULL)
-        rc = slsr_fail(err, SLSR_ENOMATCH, "the spool is empty");
-    else
-        rc = segment_open(spool, found, false, err);
+    return found;
+}
+
+int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
+                    struct slsr_err *err)
+{
+    struct segment *found;
+    int rc = SLSR_ENOSPOOL;
+
+    pthread_mutex_lock(&spool->lock);
+    /* a reader's segment may have been given back since it last looked: look again */
+    for (int attempt = 0; rc == SLSR_ENOSPOOL && attempt < 3; attempt++) {
+        if (attempt > 0 && segments_refresh(spool, err) != 0)
+            break;
+        found = locate(spool, seq);
+        rc = found == NULL ? slsr_fail(err, SLSR_ENOMATCH, "the spool is empty")
+                           : segment_open(spool, found, false, err);
+    }
     if (rc == 0) {
         found->refs++;
         *out = found;
