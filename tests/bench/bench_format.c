@@ -2,6 +2,8 @@
  * about 640 bytes of protobuf and 15 fields each; the corpus is the same in every run.
  *
  *   slsr-bench-format [MEGABYTES [ROUNDS]]     default 64 and 7; the best round counts
+ *   slsr-bench-format --write DIR MEGABYTES    the corpus as DIR/NNNN.lz4 with NNNN.json, for
+ *                                              sls-sim --payloads and sls-relay --preview-file
  *
  * Rows: "memcpy" of the same bytes (what the machine can do), "decode" (lz4 and the scanner, every
  * log visited), "decode+format" (the same and a kv frame for each log). */
@@ -225,6 +227,39 @@ static double best(struct bench *b, void (*work)(struct bench *), int rounds, do
     return least / raw_gb;
 }
 
+static void write_file(const char *dir, size_t number, const char *suffix, const char *p, size_t n)
+{
+    char path[4096];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%04zu.%s", dir, number, suffix);
+    file = fopen(path, "wb");
+    if (file == NULL || fwrite(p, 1, n, file) != n || fclose(file) != 0) {
+        fprintf(stderr, "slsr-bench-format: cannot write %s\n", path);
+        exit(73);
+    }
+}
+
+static int write_corpus(const char *dir, long megabytes)
+{
+    uint32_t time_s = 1767323045;
+    size_t raw = 0;
+    size_t logs = 0;
+
+    for (size_t i = 0; raw < (size_t)megabytes * 1000000; i++) {
+        struct pull pull = make_pull(&time_s, &logs);
+        char json[64];
+        int n = snprintf(json, sizeof(json), "{\"rawsize\": %zu}\n", pull.raw_n);
+
+        write_file(dir, i, "lz4", pull.packed, pull.packed_n);
+        write_file(dir, i, "json", json, (size_t)n);
+        raw += pull.raw_n;
+        free(pull.packed);
+    }
+    printf("%zu logs %zu bytes\n", logs, raw);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     long megabytes = argc > 1 ? strtol(argv[1], NULL, 10) : 64;
@@ -240,8 +275,10 @@ int main(int argc, char **argv)
     size_t raw = 0, logs = 0, packed = 0;
     uint32_t time_s = 1767323045;
 
+    if (argc == 4 && strcmp(argv[1], "--write") == 0 && strtol(argv[3], NULL, 10) > 0)
+        return write_corpus(argv[2], strtol(argv[3], NULL, 10));
     if (megabytes < 1 || megabytes > 4096 || rounds < 1) {
-        fprintf(stderr, "usage: slsr-bench-format [MEGABYTES [ROUNDS]]\n");
+        fprintf(stderr, "usage: slsr-bench-format [MEGABYTES [ROUNDS]] | --write DIR MEGABYTES\n");
         return 64;
     }
     b.count = ((size_t)megabytes * 1000000 + PULL_BYTES - 1) / PULL_BYTES;
@@ -266,8 +303,7 @@ int main(int argc, char **argv)
     printf("%-16s %.3f\n", "memcpy", best(&b, copy_all, rounds, gb));
     printf("%-16s %.3f\n", "decode", best(&b, decode_all, rounds, gb));
     double formatted = best(&b, format_all, rounds, gb);
-    printf("%-16s %.3f   (%zu bytes per frame)\n", "decode+format", formatted,
-           b.out_bytes / logs);
+    printf("%-16s %.3f   (%zu bytes per frame)\n", "decode+format", formatted, b.out_bytes / logs);
 
     for (size_t i = 0; i < b.count; i++)
         free(b.pulls[i].packed);
