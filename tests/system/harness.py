@@ -70,6 +70,7 @@ class Program:
     def __init__(self, name, argv, log, env=None, preexec=None):
         self.name = name
         self.log = log
+        self.expected = True  # to run: until we end it ourselves
         with open(log, "wb") as file:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file,
                                             stderr=subprocess.STDOUT, env=env, preexec_fn=preexec,
@@ -99,6 +100,7 @@ class Program:
         return self.process.poll() is None
 
     def wait(self, seconds=30):
+        self.expected = False
         try:
             return self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
@@ -106,11 +108,13 @@ class Program:
 
     def stop(self, seconds=30):
         """TERM and the exit code."""
+        self.expected = False
         if self.running():
             self.process.send_signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def kill(self):
+        self.expected = False
         if self.running():
             self.process.kill()
         self.process.wait()
@@ -244,7 +248,11 @@ class Rig:
         return self.run("sls-spool", "-D", self.path("spool"), *arguments, **more)
 
     def status(self):
-        """`sls-spool status` as a dict, or None while there is no spool yet."""
+        """`sls-spool status` as a dict, or None while there is no spool yet. Asked in every wait,
+        therefore the place to see that a program has ended behind our back."""
+        for program in self.programs:
+            check(program.running() or not program.expected,
+                  f"{program.name} ended by itself, exit {program.process.returncode}")
         done = self.spool("-o", "json", "status", code=None)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
