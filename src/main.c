@@ -46,6 +46,14 @@ static int usage(const char *what, const char *argument)
     return 64;
 }
 
+static bool parse_count(const char *text, size_t *count)
+{
+    char *end;
+
+    *count = strtoul(text, &end, 10);
+    return *text >= '1' && *text <= '9' && *end == '\0';
+}
+
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
@@ -87,13 +95,8 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->mode = MODE_PREVIEW;
             if (optarg == NULL && optind < argc && argv[optind][0] != '-')
                 optarg = argv[optind++];
-            if (optarg != NULL) {
-                char *end;
-
-                a->preview = strtoul(optarg, &end, 10);
-                if (*end != '\0' || optarg[0] == '-' || a->preview == 0)
-                    return usage("--preview wants a number of frames, not", optarg);
-            }
+            if (optarg != NULL && !parse_count(optarg, &a->preview))
+                return usage("--preview wants a number of frames, not", optarg);
             break;
         case 'f':
             a->mode = MODE_PREVIEW_FILE;
