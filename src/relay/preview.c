@@ -15,6 +15,7 @@
 #include "slsrelay/spool.h"
 
 #include "base/cursor.h"
+#include "base/diag.h"
 
 /* Each frame of the batch without its octet count, + LF. */
 static int print_batch(const struct slsr_batch *batch, size_t *left, FILE *out,
@@ -52,8 +53,8 @@ static int preview_body(const struct slsr_config *config, const struct slsr_stre
     if (rc == 0)
         rc = intake_take(&intake, body, lz4, raw_size, cursor, &batch, &result, &dead, err);
     if (rc == 0 && batch.dead_count > 0)
-        fprintf(stderr, "sls-relay: %llu logs give no frame, the first: %s\n",
-                (unsigned long long)batch.dead_count, dead.text);
+        diag(SLSR_LOG_WARNING, "preview", "%llu logs give no frame, the first: %s",
+             (unsigned long long)batch.dead_count, dead.text);
     if (rc == 0)
         rc = print_batch(&batch, left, out, err);
     intake_close(&intake);
@@ -110,7 +111,7 @@ int relay_preview(const struct slsr_config *config, size_t count, FILE *out, str
     }
     client_close(client);
     if (rc == 0 && left == count && count > 0)
-        fprintf(stderr, "sls-relay: no logs at source.cursor_position: try begin\n");
+        diag(SLSR_LOG_WARNING, "preview", "no logs at source.cursor_position: try begin");
     return rc;
 }
 
