@@ -9,6 +9,8 @@
 #include "slsrelay/spool.h"
 #include "slsrelay/stop.h"
 
+#include "consume/intake.h" /* part of the face: a preview takes a pull in without a spool */
+
 struct consume;
 
 struct consume_options {

@@ -10,7 +10,7 @@
 #include "relay/relay.h"
 
 #include "client/client.h"
-#include "consume/intake.h"
+#include "consume/consume.h"
 
 #include "slsrelay/spool.h"
 
