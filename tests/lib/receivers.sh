@@ -35,12 +35,12 @@ receivers_fetch() {
             return 1
         fi
     done
-    for package in $(sort -u "$dir"/archives/*.list); do
+    while IFS= read -r package; do
         if ! (cd "$dir/archives" && apt-get -q download "$package" >"$package.log" 2>&1); then
             receivers_say "cannot download $package: see $dir/archives/$package.log"
             return 1
         fi
-    done
+    done < <(sort -u "$dir"/archives/*.list)
     for deb in "$dir"/archives/*.deb; do
         dpkg -x "$deb" "$dir" || return 1
     done
@@ -77,6 +77,7 @@ receivers_await() {
         fi
         sleep 0.05
     done
+    # shellcheck disable=SC2034  # the caller's
     RECEIVER_PID=$1
     printf '%s\n' "$1"
 }

@@ -6,7 +6,7 @@
 # started again on the same port: the second run appends. Usage: receivers_smoke.sh [PACKAGE-FOLDER]
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=../lib/receivers.sh
+# shellcheck source=tests/lib/receivers.sh
 . "$here/../lib/receivers.sh"
 
 work=$(mktemp -d)
