@@ -63,6 +63,7 @@ def test(rig):
     check(first == shown, "the first frames of the spool are not those that --preview had shown")
 
     relay = rig.start_relay(config)
+    relay.wait_line(r"relay: sls-relay ")  # from here on it listens to signals
     rig.wait_drained(logs)
     check(relay.stop() == 0, "TERM on an idle relay did not end it with exit 0")
     status = rig.status()
