@@ -61,7 +61,7 @@ class Receiver:
 
 def siem_stopped(rig, kind, logs):
     # About ten seconds of logs, so that both stops fall into the stream.
-    rig.start_sim("--generate", f"{logs}@{max(1, logs // (10 * SLOW))}")
+    rig.start_sim("--generate", f"{logs}@{max(1, logs // 10)}")
     receiver = Receiver(rig, kind)
     receiver.start()
     relay = rig.start_relay(rig.config(receiver.port, targets__0__settle="1s"))
