@@ -205,9 +205,12 @@ static bool join_group(struct consume *g, struct client *client, int *last)
 /* Waits for the next beat, a finished worker, or stop. */
 static void wait_event(struct consume *g, int64_t ms)
 {
-    const bool stopping = slsr_stop_requested(g->o.stop);
+    /* a token that has fired would fire for ever: then only the workers' end is news */
+    const struct slsr_stop *next = !slsr_stop_requested(g->o.stop)    ? g->o.stop
+                                   : !slsr_stop_requested(g->o.abort) ? g->o.abort
+                                                                      : NULL;
     struct pollfd fds[] = {{.fd = g->wake, .events = POLLIN},
-                           {.fd = stopping ? g->o.abort->fd : g->o.stop->fd, .events = POLLIN}};
+                           {.fd = next != NULL ? next->fd : -1, .events = POLLIN}};
     uint64_t drained;
 
     poll(fds, 2, ms < 0 ? 0 : (int)ms);

@@ -175,8 +175,8 @@ static bool drained(struct relay *relay)
         slsr_spool_targets(relay->spool, &states, &count, NULL) != 0)
         return true;
     for (size_t i = 0; i < count; i++)
-        if (states[i].acked < next &&
-            (states[i].phase == SLSR_PHASE_UP || states[i].phase == SLSR_PHASE_CONNECTING))
+        if (states[i].acked < next && states[i].phase != SLSR_PHASE_BACKOFF &&
+            states[i].phase != SLSR_PHASE_STALLED && states[i].phase != SLSR_PHASE_STOPPED)
             all = false;
     free(states);
     return all;
