@@ -139,8 +139,10 @@ static bool print_problems(const struct arguments *a, const struct slsr_config_p
 
 static int act(const struct arguments *a, const struct slsr_config *config, struct slsr_err *err)
 {
-    int rc;
+    int rc = relay_check(config, err);
 
+    if (rc != 0 && a->mode != MODE_PRINT)
+        return rc;
     switch (a->mode) {
     case MODE_CHECK:
         puts("settings are fine");

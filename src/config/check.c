@@ -256,8 +256,7 @@ static void check_spool(struct config_load *load)
 void config_check(struct config_load *load)
 {
     struct slsr_config *c = load->config;
-    char path[CONFIG_PATH], host[256];
-    int port = 0;
+    char path[CONFIG_PATH];
 
     for (size_t i = 0; i < c->source_count; i++) {
         config_source_path(load, i, path);
@@ -273,8 +272,4 @@ void config_check(struct config_load *load)
         check_target_name(load, i, path);
     }
     check_spool(load);
-    if (c->metrics_listen != NULL &&
-        (!config_split_host(c->metrics_listen, host, sizeof host, &port) || port == 0 ||
-         (host[0] != '\0' && !config_host_valid(host))))
-        config_problem(load, "$.metrics.listen", "must be HOST:PORT, such as 127.0.0.1:9100");
 }

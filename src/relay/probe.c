@@ -6,6 +6,7 @@
 #include "relay/relay.h"
 
 #include "client/client.h"
+#include "format/format.h"
 
 #include "slsrelay/deliver.h"
 
@@ -83,4 +84,14 @@ int relay_test_connection(const struct slsr_config *config, FILE *out, struct sl
         step(&probe, "target connect", where, slsr_deliver_probe(target, NULL, &why), &why);
     }
     return probe.first;
+}
+
+int relay_check(const struct slsr_config *config, struct slsr_err *err)
+{
+    const struct slsr_stream stream = {"check", "check", 0};
+    struct format_plan *plan = NULL;
+    const int rc = format_plan_new(&plan, &config->format, &stream, err);
+
+    format_plan_free(plan);
+    return slsr_wrap(err, rc, "$.format");
 }

@@ -118,7 +118,7 @@ static void test_complete_file(void **state)
         "\"retry\": {\"initial\": \"1s\", \"max\": \"1m\", \"multiplier\": 1.5},"
         "\"rate_limit\": {\"messages\": 0, \"bytes\": 0} } ],"
         "\"log\": { \"file\": \"/l\", \"level\": \"warn\", \"format\": \"json\", \"max_size\": 0,"
-        "\"backups\": 0 }, \"metrics\": { \"listen\": \"[::]:9100\" } }";
+        "\"backups\": 0 }, \"metrics\": { \"listen\": null } }";
     struct loaded l = load_good(text, NULL, 0, true);
     const struct slsr_config *c = l.config;
 
@@ -250,7 +250,6 @@ static void test_sets(void **state)
                           "format.sep=\"=\"",
                           "source.in_order=false",
                           "source.logstores.1=three",
-                          "metrics.listen=localhost:1",
                           "log.file=null"};
     const char *bad[] = {"",
                          "=1",
