@@ -48,6 +48,7 @@ enum slsr_code {
     SLSR_EUSAGE = -47,
     SLSR_ENOMEM = -48,
     SLSR_ESTOPPED = -49, /* the stop token fired: not a failure */
+    SLSR_EFAILED = -51,  /* the spool's writer gave up: only a restart helps */
     SLSR_ECLIENT = -50   /* SLS says that our request is wrong: a bug or a wrong setting */
 };
 

@@ -129,6 +129,10 @@ struct slsr_target_state {
  * oldest frame. Read its position from out->acked. */
 int slsr_spool_target_add(struct slsr_spool *spool, const char *name, struct slsr_target_state *out,
                           struct slsr_err *err);
+/* Adds all these targets and forgets every other one: what is no longer configured must not keep
+ * frames for ever. Before the senders start. */
+int slsr_spool_targets_keep(struct slsr_spool *spool, const char *const *names, size_t count,
+                            struct slsr_err *err);
 /* Moves the ack position (only forwards, I3) and replaces the state. In memory at once, on disk
  * within 100 ms and at close. */
 int slsr_spool_ack(struct slsr_spool *spool, const struct slsr_target_state *state,

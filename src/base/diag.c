@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/diag.h"
+#include "slsrelay/diag.h"
 
 #include "base/clock.h"
 
@@ -53,6 +54,14 @@ int diag_open(const struct slsr_log_config *config, const char *program, struct 
     }
     pthread_mutex_unlock(&lock);
     return rc;
+}
+
+void slsr_diag_quiet(const char *program)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(sink.name, sizeof sink.name, "%s", program);
+    sink.level = SLSR_LOG_ERROR;
+    pthread_mutex_unlock(&lock);
 }
 
 static void reopen_locked(void)

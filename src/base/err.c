@@ -54,6 +54,7 @@ int slsr_err_exit(int code)
     case SLSR_ECREATE:
         return 73;
     case SLSR_EIO:
+    case SLSR_EFAILED:
     case SLSR_EFULL:
     case SLSR_ENOMEM:
         return 74;

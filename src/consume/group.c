@@ -222,19 +222,23 @@ static void wait_event(struct consume *g, int64_t ms)
 void *group_run(void *arg)
 {
     struct consume *g = arg;
-    struct client *client = NULL;
+    struct client *client = NULL; /* for beats: goes on while the workers leave */
+    struct client *asker = NULL;  /* for the rest: ends with stop */
     struct slsr_err err;
     struct backoff backoff;
     int64_t next = 0;
     int last = 1; /* neither good nor bad yet */
 
     backoff_init(&backoff, 250, g->o.source->heartbeat_interval_ms, 2);
-    if (client_open(&client, g->o.source, g->o.consumer, g->o.abort, &err) != 0) {
+    if (client_open(&client, g->o.source, g->o.consumer, g->o.abort, &err) != 0 ||
+        client_open(&asker, g->o.source, g->o.consumer, g->o.stop, &err) != 0) {
         g->o.fatal(g->o.ctx, &err);
+        client_close(client);
         return NULL;
     }
-    if (!join_group(g, client, &last)) {
+    if (!join_group(g, asker, &last)) {
         client_close(client);
+        client_close(asker);
         return NULL;
     }
     g->last_beat_ms = clock_mono_ms();
@@ -247,19 +251,20 @@ void *group_run(void *arg)
             if (g->worker_count == 0)
                 break;
         }
-        if (clock_mono_ms() >= next || before != g->worker_count) {
+        if (!slsr_stop_requested(g->o.abort) &&
+            (clock_mono_ms() >= next || before != g->worker_count)) {
             const int rc = beat(g, client, &err);
 
             tell(g, rc, &last, &err);
             if (rc == SLSR_ENOTFOUND) /* somebody deleted the group: make it again */
-                client_ensure_group(client, g->o.logstore, g->o.source->consumer_group,
+                client_ensure_group(asker, g->o.logstore, g->o.source->consumer_group,
                                     (g->o.source->heartbeat_timeout_ms + 999) / 1000,
                                     g->o.source->in_order, NULL);
             if (rc == 0) {
                 backoff_reset(&backoff);
                 next = clock_mono_ms() + g->o.source->heartbeat_interval_ms;
                 if (g->worker_count > 0)
-                    learn_readonly(g, client);
+                    learn_readonly(g, asker);
             } else {
                 next = clock_mono_ms() + backoff_next_ms(&backoff);
             }
@@ -267,5 +272,6 @@ void *group_run(void *arg)
         wait_event(g, next - clock_mono_ms());
     }
     client_close(client);
+    client_close(asker);
     return NULL;
 }

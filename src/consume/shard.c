@@ -18,6 +18,7 @@
 #include "base/cursor.h"
 #include "base/diag.h"
 
+enum { ROOM_PAUSE_MS = 200 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
 
 struct lane { /* one of the two batches */
@@ -119,28 +120,6 @@ static int find_start(struct run *r, struct slsr_err *err)
     return 0;
 }
 
-/* InvalidCursor: what lies between is gone from SLS; the setting says where to go on. */
-static int leap(struct run *r, struct slsr_err *err)
-{
-    const enum slsr_position to = r->g->o.source->on_invalid_cursor;
-    char from[SLSR_CURSOR_MAX + 1];
-    int rc;
-
-    if (to == SLSR_POS_STOP)
-        return slsr_fail(err, SLSR_ECURSOR,
-                         "cursor %s is no longer valid in SLS (retention) and "
-                         "source.on_invalid_cursor is stop: set it to begin or end",
-                         r->cursor);
-    memcpy(from, r->cursor, sizeof from);
-    rc = configured_position(r, to, err);
-    if (rc == 0)
-        diag(SLSR_LOG_WARNING, "consume",
-             "%s/%s shard %u: GAP: cursor %s is no longer valid in SLS, goes on at %s (%s)",
-             r->stream.project, r->stream.logstore, r->stream.shard, from, r->cursor,
-             to == SLSR_POS_END ? "end" : "oldest kept");
-    return rc;
-}
-
 /* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
 static int settle(struct run *r, struct lane *lane)
 {
@@ -160,13 +139,16 @@ static int settle(struct run *r, struct lane *lane)
         }
         tell(r, rc, &err);
         if (slsr_err_class(rc) != SLSR_CLASS_RETRY) {
+            slsr_stop_request(&r->w->stop); /* first: nothing may be pulled past this batch */
             r->g->o.fatal(r->g->o.ctx, &err);
             return rc;
         }
-        if (rc == SLSR_EFULL)
+        if (rc == SLSR_EFULL) {
             slsr_spool_wait_room(r->g->o.spool, &r->w->stop, INT32_MAX, NULL);
-        else
+            slsr_stop_wait(&r->w->stop, ROOM_PAUSE_MS); /* the disk may know of other limits */
+        } else {
             pause_for(r, rc);
+        }
         if (stopping(r))
             return rc; /* nothing acknowledged is lost: SLS still has it */
         rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, &err);
@@ -174,6 +156,50 @@ static int settle(struct run *r, struct lane *lane)
             return rc;
         lane->under_way = true;
     }
+}
+
+/* Makes r->cursor durable without frames. */
+static int keep_position(struct run *r, struct slsr_err *err)
+{
+    struct lane *lane = &r->lanes[r->turn];
+    int rc;
+
+    slsr_batch_reset(&lane->batch);
+    lane->cp.stream = r->stream;
+    memcpy(lane->cp.cursor, r->cursor, sizeof lane->cp.cursor);
+    rc = slsr_spool_append(r->g->o.spool, &lane->batch, &lane->cp, NULL, err);
+    if (rc == 0)
+        memcpy(r->durable, r->cursor, sizeof r->durable);
+    return rc;
+}
+
+/* InvalidCursor: what lies between is gone from SLS; the setting says where to go on. */
+static int leap(struct run *r, struct slsr_err *err)
+{
+    const enum slsr_position to = r->g->o.source->on_invalid_cursor;
+    char from[SLSR_CURSOR_MAX + 1];
+    int rc;
+
+    if (to == SLSR_POS_STOP)
+        return slsr_fail(err, SLSR_ECURSOR,
+                         "cursor %s is no longer valid in SLS (retention) and "
+                         "source.on_invalid_cursor is stop: set it to begin or end",
+                         r->cursor);
+    memcpy(from, r->cursor, sizeof from);
+    for (int i = 0; i < 2; i++) {
+        rc = settle(r, &r->lanes[(r->turn + i) % 2]);
+        if (rc != 0)
+            return rc;
+    }
+    rc = configured_position(r, to, err);
+    if (rc == 0 && (rc = keep_position(r, err)) != 0)
+        memcpy(r->cursor, from, sizeof r->cursor); /* try again as a whole */
+    if (rc == 0)
+        diag(SLSR_LOG_WARNING, "consume",
+             "%s/%s shard %u: GAP: cursor %s is no longer valid in SLS, goes on at %s (%s)",
+             r->stream.project, r->stream.logstore, r->stream.shard, from, r->cursor,
+             to == SLSR_POS_END ? "end" : "oldest kept");
+    return rc;
 }
 
 /* Tells SLS how far we are durable. Unforced, under our name, never behind the fence (I2). */
@@ -289,8 +315,12 @@ static int turn(struct run *r, struct slsr_err *err)
     int rc = client_pull(r->client, r->stream.logstore, r->stream.shard, r->cursor,
                          (int)r->g->o.source->max_log_groups, &pull, err);
 
-    if (rc == SLSR_ECURSOR)
-        return leap(r, err);
+    if (rc == SLSR_ECURSOR) {
+        rc = leap(r, err);
+        if (rc == 0)
+            pause_for(r, SLSR_ECURSOR); /* should SLS refuse the fresh one, too */
+        return rc;
+    }
     if (rc != 0)
         return rc;
     at_end = pull.groups == 0 && strcmp(pull.next, r->cursor) == 0;

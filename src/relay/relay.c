@@ -70,6 +70,21 @@ static void *sender_run(void *arg)
     return NULL;
 }
 
+static int register_targets(struct relay *relay, struct slsr_err *err)
+{
+    const struct slsr_config *config = relay->config;
+    const char **names = calloc(config->target_count + 1, sizeof(const char *));
+    int rc;
+
+    if (names == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the targets");
+    for (size_t i = 0; i < config->target_count; i++)
+        names[i] = config->targets[i].name;
+    rc = slsr_spool_targets_keep(relay->spool, names, config->target_count, err);
+    free(names);
+    return rc;
+}
+
 static int start_senders(struct relay *relay, struct slsr_err *err)
 {
     const struct slsr_config *config = relay->config;
@@ -224,6 +239,9 @@ static void wind_down(struct relay *relay)
             join_consumers(&joiner);
         }
         slsr_stop_fini(&joiner.done);
+    } else {
+        for (size_t i = 0; i < relay->consumer_count; i++)
+            consume_join(relay->consumers[i]);
     }
     while (!slsr_stop_requested(&relay->abort) && clock_mono_ms() < until && !drained(relay))
         if (wait_signal(relay, TICK_MS))
@@ -264,7 +282,9 @@ static int start(struct relay *relay, struct slsr_err *err)
     consume_default_name(relay->config->spool.path, relay->consumer_name,
                          sizeof relay->consumer_name);
     say_start(relay);
-    rc = start_senders(relay, err);
+    rc = register_targets(relay, err);
+    if (rc == 0)
+        rc = start_senders(relay, err);
     if (rc == 0)
         rc = start_consumers(relay, err);
     return rc;

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 
-enum { ACK_MAP = 16 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000 };
+enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000 };
 
 const char *slsr_phase_name(enum slsr_target_phase phase)
 {
@@ -274,6 +274,12 @@ int ack_flush(struct slsr_spool *spool, struct slsr_err *err)
         collect(spool, dirty);
         if (dirty->target_count + dirty->note_count > 0)
             rc = store(spool, dirty);
+        if (rc == MDB_MAP_FULL) { /* a dead reader may pin its pages */
+            int dead;
+
+            mdb_reader_check(spool->ack_env, &dead);
+            rc = store(spool, dirty);
+        }
         if (rc != 0)
             put_back(spool, dirty);
     } while (rc == 0 && dirty->note_count == 256);
@@ -292,12 +298,15 @@ static bool anything_dirty(const struct slsr_spool *spool)
     return false;
 }
 
-static void wait_until(struct slsr_spool *spool, int64_t ms)
+/* Until closing, the time is over or (unless all of the time is wanted) something is dirty. */
+static void wait_until(struct slsr_spool *spool, int64_t ms, bool all)
 {
     const int64_t at = clock_mono_ms() + ms;
     const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
 
-    pthread_cond_timedwait(&spool->keep, &spool->lock, &ts);
+    while (!spool->closing && (all || !anything_dirty(spool)))
+        if (pthread_cond_timedwait(&spool->keep, &spool->lock, &ts) != 0)
+            break;
 }
 
 /* The keeper: stores what changed at most every FLUSH_MS, gives space back about once a second. */
@@ -311,10 +320,8 @@ void *ack_thread(void *arg)
 
     while (!last) {
         pthread_mutex_lock(&spool->lock);
-        if (!spool->closing && !anything_dirty(spool))
-            wait_until(spool, RETAIN_MS);
-        if (!spool->closing)
-            wait_until(spool, FLUSH_MS); /* gather */
+        wait_until(spool, RETAIN_MS, false);
+        wait_until(spool, FLUSH_MS, true); /* gather */
         last = spool->closing;
         pthread_mutex_unlock(&spool->lock);
         if (ack_flush(spool, &err) == 0) {
@@ -359,6 +366,60 @@ int slsr_spool_target_add(struct slsr_spool *spool, const char *name, struct sls
         pthread_cond_signal(&spool->keep);
     }
     pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
+/* Removes a target's record; the caller has taken it out of the table. */
+static int forget(struct slsr_spool *spool, const char *name)
+{
+    MDB_val key = {strlen(name), (void *)(uintptr_t)name};
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(spool->ack_env, NULL, 0, &txn);
+
+    if (rc == 0)
+        rc = mdb_del(txn, spool->ack_targets, &key, NULL);
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int slsr_spool_targets_keep(struct slsr_spool *spool, const char *const *names, size_t count,
+                            struct slsr_err *err)
+{
+    struct slsr_target_state out;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = slsr_spool_target_add(spool, names[i], &out, err);
+    for (size_t i = 0; rc == 0; i++) {
+        char gone[sizeof out.name] = "";
+        bool wanted = false;
+
+        pthread_mutex_lock(&spool->lock);
+        const bool end = i >= spool->target_count;
+        if (!end) {
+            memcpy(gone, spool->targets[i].state.name, sizeof gone);
+            for (size_t j = 0; j < count; j++)
+                wanted = wanted || strcmp(names[j], gone) == 0;
+            if (!wanted) {
+                out = spool->targets[i].state;
+                spool->targets[i--] = spool->targets[--spool->target_count];
+            }
+        }
+        pthread_mutex_unlock(&spool->lock);
+        if (end)
+            break;
+        if (wanted)
+            continue;
+        diag(SLSR_LOG_WARNING, "spool",
+             "target %s is no longer configured: its position (frame %llu) is forgotten", gone,
+             (unsigned long long)out.acked);
+        rc = forget(spool, gone);
+        if (rc != 0)
+            return env_fail(err, rc, "cannot forget target %s", gone);
+    }
     return rc;
 }
 

@@ -265,6 +265,23 @@ static void publish(struct slsr_spool *spool, struct segment *seg, const struct 
     pthread_mutex_unlock(&spool->lock);
 }
 
+/* A worn segment is sealed; a full spool whose active segment has been taken as a whole is rotated,
+ * so that it can go. */
+static int find_room(struct slsr_spool *spool, struct segment **seg, size_t bytes,
+                     struct slsr_err *err)
+{
+    int rc = is_worn(spool, *seg) ? rotate(spool, seg, err) : 0;
+
+    if (rc == 0)
+        rc = retain_make_room(spool, bytes, err);
+    if (rc == SLSR_EFULL && (*seg)->next != (*seg)->first && retain_all_taken(spool)) {
+        rc = rotate(spool, seg, err);
+        if (rc == 0)
+            rc = retain_make_room(spool, bytes, err);
+    }
+    return rc;
+}
+
 /* Pages that nobody will read soon go back to the kernel, which hands the same warm ones to the
  * next batch: half the CPU of a commit on machines with a dear page cache (docs/performance.md). A
  * live reader that keeps up drops them itself, behind it (range.c). */
@@ -299,11 +316,12 @@ static int write_group(struct slsr_spool *spool, struct group *group, struct sls
     int rc;
 
     if (spool->failed || seg == NULL)
-        return slsr_fail(err, SLSR_EIO, "the spool writer has failed: restart the relay");
+        return slsr_fail(err, SLSR_EFAILED,
+                         "the writer of spool %s cannot go on after a failed commit: restart the "
+                         "relay, the spool keeps all that was committed",
+                         spool->config.path);
     if (group->frames > 0) {
-        rc = retain_make_room(spool, group->bytes, err);
-        if (rc == 0 && is_worn(spool, seg))
-            rc = rotate(spool, &seg, err);
+        rc = find_room(spool, &seg, group->bytes, err);
         if (rc != 0)
             return rc;
     }
@@ -316,8 +334,11 @@ static int write_group(struct slsr_spool *spool, struct group *group, struct sls
         bytes = spool->total_bytes;
         rc = commit_group(spool, seg, group, &seq, &bytes, now);
     }
+    if (rc == MDB_PANIC) {
+        spool->failed = true;
+        return write_group(spool, group, err); /* says so */
+    }
     if (rc != 0) {
-        spool->failed = rc == MDB_PANIC;
         return env_fail(err, rc, "cannot append %llu frames to spool %s",
                         (unsigned long long)group->frames, spool->config.path);
     }
@@ -331,10 +352,14 @@ static void take_group(struct slsr_spool *spool, struct group *group)
 {
     struct slsr_ticket *last = NULL;
 
+    const size_t quarter =
+        spool->config.max_size_bytes > 0 ? (size_t)spool->config.max_size_bytes / 4 : GROUP_BYTES;
+    const size_t limit = quarter < GROUP_BYTES ? quarter : GROUP_BYTES;
+
     memset(group, 0, sizeof *group);
     group->head = spool->queue_head;
     for (struct slsr_ticket *t = spool->queue_head; t != NULL; t = t->next) {
-        if (last != NULL && group->bytes + ticket_bytes(t) > GROUP_BYTES)
+        if (last != NULL && group->bytes + ticket_bytes(t) > limit)
             break;
         group->bytes += ticket_bytes(t);
         group->frames += t->batch->frame_count;

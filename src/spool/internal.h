@@ -116,6 +116,8 @@ int ack_flush(struct slsr_spool *spool, struct slsr_err *err); /* lock not held 
 int ack_load(struct slsr_spool *spool, struct slsr_err *err);
 
 /* retain.c */
+/* Has every target taken every frame (or may frames be dropped)? Lock not held. */
+bool retain_all_taken(struct slsr_spool *spool);
 /* Gives back what retention allows; with need_bytes > 0 also delivered segments that would still be
  * kept, until so much fits. 0 or EFULL. Lock not held. */
 int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_err *err);

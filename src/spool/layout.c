@@ -149,7 +149,7 @@ int layout_get_chunk(const void *value, size_t size, struct layout_chunk *chunk,
     h->payload_hash = get64(p + 48);
     *header_ok = true;
     p += LAYOUT_HEADER_BYTES;
-    if (h->payload_bytes != size - LAYOUT_HEADER_BYTES || h->count == 0 ||
+    if (h->payload_bytes == 0 || h->payload_bytes != size - LAYOUT_HEADER_BYTES || h->count == 0 ||
         XXH3_64bits(p, h->payload_bytes) != h->payload_hash)
         return slsr_fail(err, SLSR_ECORRUPT, "chunk payload does not match its checksum");
     /* The checksum protects against the disk; these protect against a forged file. */

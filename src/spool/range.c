@@ -36,8 +36,8 @@ struct slsr_range {
     char base[SLSR_CURSOR_MAX + 1];
     char cursor[SLSR_CURSOR_MAX + 1];
     uint32_t cursor_group;
-    bool live;           /* a sender's: follows without an end */
-    uint64_t dropped_to; /* file offset in seg up to which pages were given back */
+    bool live;                /* a sender's: follows without an end */
+    const char *dropped_page; /* in seg's mapping: pages before it were given back */
     bool timed, by_arrival;
     int64_t since_ms, until_ms;
 };
@@ -69,7 +69,7 @@ static void leave_segment(struct slsr_range *range)
     range->txn = NULL;
     segment_release(range->spool, range->seg);
     range->seg = NULL;
-    range->dropped_to = 0;
+    range->dropped_page = NULL;
     range->loaded = false;
 }
 
@@ -227,19 +227,17 @@ static void give_pages_back(struct slsr_range *range, const void *value)
     range->spool->read_seq = range->seq;
     if (range->spool->readers != 1 || misfit != 0)
         return;
-    memcpy(&number, page, sizeof number);
+    memcpy(&number, page, sizeof number); /* no checksum covers it: only for the page cache */
     offset = (uint64_t)number * LEAF_BYTES;
-    if (offset < range->dropped_to) { /* gone back after a break */
-        range->dropped_to = offset;
-    } else if (offset - range->dropped_to > DROP_BYTES && range->dropped_to > 0 &&
-               mdb_env_get_fd(range->seg->env, &fd) == 0) {
-        const uint64_t size = offset - range->dropped_to;
+    if (range->dropped_page == NULL || page < range->dropped_page) {
+        range->dropped_page = page; /* a new segment, or gone back after a break */
+    } else if (page - range->dropped_page > DROP_BYTES) {
+        const size_t size = (size_t)(page - range->dropped_page);
 
-        madvise((void *)(page - size), size, MADV_DONTNEED);
-        posix_fadvise(fd, (off_t)range->dropped_to, (off_t)size, POSIX_FADV_DONTNEED);
-        range->dropped_to = offset;
-    } else if (range->dropped_to == 0) {
-        range->dropped_to = offset;
+        madvise((void *)(uintptr_t)range->dropped_page, size, MADV_DONTNEED);
+        if (offset >= size && mdb_env_get_fd(range->seg->env, &fd) == 0)
+            posix_fadvise(fd, (off_t)(offset - size), (off_t)size, POSIX_FADV_DONTNEED);
+        range->dropped_page = page;
     }
 }
 
@@ -259,8 +257,13 @@ static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, st
         rc = slsr_fail(err, SLSR_ECORRUPT, "chunk header names another sequence");
     if (rc == 0)
         rc = decode_table(range, err);
-    if (rc == SLSR_ECORRUPT || rc == SLSR_EVERSION)
-        range->seq = header_ok ? first + range->chunk.header.count : first + 1;
+    if (rc == SLSR_ECORRUPT || rc == SLSR_EVERSION) {
+        const uint64_t past = header_ok && range->chunk.header.first == first
+                                  ? first + range->chunk.header.count
+                                  : first + 1;
+
+        range->seq = past > range->seq ? past : range->seq + 1; /* never backwards */
+    }
     if (rc != 0)
         return slsr_wrap(err, rc, "spool %s, frames %llu..%s", range->spool->config.path,
                          (unsigned long long)first, header_ok ? "" : "?");
@@ -294,8 +297,7 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         layout_get_chunk(probe.mv_data,
                          probe.mv_size < LAYOUT_HEADER_BYTES ? 0 : LAYOUT_HEADER_BYTES, &chunk,
                          &header_ok, NULL);
-        if (first < range->seq &&
-            (!header_ok || chunk.header.first + chunk.header.count <= range->seq)) {
+        if (first < range->seq && (!header_ok || first + chunk.header.count <= range->seq)) {
             rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
             if (rc == 0) {
                 first = env_key(&key);

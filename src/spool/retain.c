@@ -68,14 +68,14 @@ static int64_t age_ms(struct slsr_spool *spool, struct segment *seg)
     if (seg->next == 0) {
         const bool open = seg->env != NULL;
 
-        if (segment_open(spool, seg, false, NULL) == 0) {
-            if (segment_tail(seg, NULL) != 0)
-                seg->newest_ms = clock_wall_ms(); /* damaged: keep it for the operator */
-            if (!open && seg->refs == 0)
-                segment_close(seg);
-        }
-        if (seg->next == 0)
+        if (segment_open(spool, seg, false, NULL) != 0)
+            return 0; /* unknown: keep it and look again */
+        if (segment_tail(seg, NULL) != 0) {
+            seg->newest_ms = clock_wall_ms(); /* damaged: keep it for the operator */
             seg->next = seg->first;
+        }
+        if (!open && seg->refs == 0)
+            segment_close(seg);
     }
     return clock_wall_ms() - seg->newest_ms;
 }
@@ -109,7 +109,8 @@ static void unlink_head(struct slsr_spool *spool, struct usage *usage)
 
 static bool head_delivered(const struct slsr_spool *spool)
 {
-    return spool->segment_count > 1 && spool->segments[1]->first <= needed_from(spool);
+    return spool->segment_count > 1 && !spool->segments[0]->active &&
+           spool->segments[1]->first <= needed_from(spool);
 }
 
 static void drop_head(struct slsr_spool *spool, struct usage *usage)
@@ -126,6 +127,16 @@ static void drop_head(struct slsr_spool *spool, struct usage *usage)
             spool->targets[i].dirty = true;
         }
     unlink_head(spool, usage);
+}
+
+bool retain_all_taken(struct slsr_spool *spool)
+{
+    bool all;
+
+    pthread_mutex_lock(&spool->lock);
+    all = spool->config.when_full == SLSR_FULL_DROP_OLDEST || needed_from(spool) >= spool->next_seq;
+    pthread_mutex_unlock(&spool->lock);
+    return all;
 }
 
 int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_err *err)
@@ -147,14 +158,16 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
         unlink_head(spool, &usage);
     }
     while (need_bytes > 0 && c->when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
-           !fits(spool, &usage, need_bytes))
+           !spool->segments[0]->active && !fits(spool, &usage, need_bytes))
         drop_head(spool, &usage);
     if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
-        rc = slsr_fail(err, SLSR_EFULL,
-                       "spool %s is full (%llu MiB used, %llu MiB free on its disk): pulling waits "
-                       "until a target takes frames or the limits are raised",
-                       c->path, (unsigned long long)(usage.disk >> 20),
-                       (unsigned long long)(usage.free_disk >> 20));
+        rc = slsr_fail(
+            err, SLSR_EFULL,
+            "spool %s is full (%llu of %lld MiB used, %llu MiB free on its disk of "
+            "which spool.min_free_disk keeps %lld): pulling waits until a target takes "
+            "frames, the disk has room or the limits are raised",
+            c->path, (unsigned long long)(usage.disk >> 20), (long long)(c->max_size_bytes >> 20),
+            (unsigned long long)(usage.free_disk >> 20), (long long)(c->min_free_disk_bytes >> 20));
     pthread_mutex_unlock(&spool->lock);
     return rc;
 }
@@ -172,6 +185,8 @@ int slsr_spool_wait_room(struct slsr_spool *spool, struct slsr_stop *stop, int64
         need = spool->wanted_bytes > 0 ? spool->wanted_bytes : 1;
         pthread_mutex_unlock(&spool->lock);
         rc = retain_make_room(spool, need, err);
+        if (rc == SLSR_EFULL && retain_all_taken(spool))
+            return 0; /* the writer will rotate and give the old segment back */
         if (rc != SLSR_EFULL || clock_mono_ms() >= until)
             return rc;
         if (slsr_stop_wait(stop, 200)) /* free disk space sends no event */

@@ -215,6 +215,11 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
         found = locate(spool, seq);
         rc = found == NULL ? slsr_fail(err, SLSR_ENOMATCH, "the spool is empty")
                            : segment_open(spool, found, false, err);
+        if (rc == SLSR_ENOMATCH && found != NULL && found != spool->segments[0]) {
+            /* made by the relay, its first transaction still to come: the one before is the last */
+            found = locate(spool, found->first - 1);
+            rc = segment_open(spool, found, false, err);
+        }
     }
     if (rc == 0) {
         found->refs++;

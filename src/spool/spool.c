@@ -84,6 +84,7 @@ static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
 {
     char path[4200];
     char pid[16] = "";
+    bool held = false;
     ssize_t n;
 
     snprintf(path, sizeof path, "%s/LOCK", spool->config.path);
@@ -91,7 +92,16 @@ static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
     if (spool->lock_fd < 0)
         return slsr_fail_errno(err, errno == EACCES ? SLSR_EPERM : SLSR_ECREATE, errno,
                                "cannot write in spool directory %s", spool->config.path);
-    if (flock(spool->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    /* a tool that looks whether a relay runs holds it for a moment */
+    for (int i = 0; i < 10 && flock(spool->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK)
+            return slsr_fail_errno(err, SLSR_EIO, errno, "cannot lock spool %s",
+                                   spool->config.path);
+        held = i == 9;
+        if (!held)
+            slsr_stop_wait(NULL, 50);
+    }
+    if (held) {
         n = read(spool->lock_fd, pid, sizeof pid - 1);
         pid[n > 0 ? n : 0] = '\0';
         pid[strcspn(pid, "\n")] = '\0';
