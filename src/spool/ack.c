@@ -37,7 +37,7 @@ int ack_open(struct slsr_spool *spool, struct slsr_err *err)
     snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
     if (!write && access(path, F_OK) != 0)
         return 0; /* a copy without it: no targets known */
-    rc = env_open(&spool->ack_env, path, 4, write ? ACK_MAP : 0, write, err);
+    rc = env_open(&spool->ack_env, path, 4, write ? ACK_MAP : 0, write, spool->lockless, err);
     if (rc != 0)
         return rc;
     if (write)

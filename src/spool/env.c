@@ -54,7 +54,7 @@ int env_fail(struct slsr_err *err, int lmdb_rc, const char *fmt, ...)
 }
 
 int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
-             struct slsr_err *err)
+             bool lockless, struct slsr_err *err)
 {
     MDB_env *env = NULL;
     unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (write ? 0 : MDB_RDONLY);
@@ -67,7 +67,7 @@ int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes
         rc = mdb_env_set_mapsize(env, map_bytes);
     if (rc == 0)
         rc = mdb_env_open(env, path, flags, 0640);
-    if (!write && (rc == EACCES || rc == EROFS || rc == EPERM)) {
+    if (!write && lockless && (rc == EACCES || rc == EROFS || rc == EPERM)) {
         mdb_env_close(env);
         env = NULL;
         rc = mdb_env_create(&env);

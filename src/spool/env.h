@@ -14,10 +14,11 @@
 /* LMDB or errno code -> SLSR code with a sentence that begins with what and where. */
 int env_fail(struct slsr_err *err, int lmdb_rc, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Opens one environment file. write: read-write with map_bytes; else read-only, and without locks
- * when the lock file cannot be written (a copy on read-only media). */
+/* Opens one environment file. write: read-write with map_bytes; else read-only, and, when the lock
+ * file cannot be written and lockless allows it, without locks: only for a spool that no relay has
+ * open (a copy on read-only media), because a writer reuses pages under a reader without a lock. */
 int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
-             struct slsr_err *err);
+             bool lockless, struct slsr_err *err);
 /* A sequence number key; LMDB aligns keys to two bytes only. */
 static inline uint64_t env_key(const MDB_val *key)
 {

@@ -54,6 +54,7 @@ struct slsr_spool {
     enum slsr_spool_mode mode;
     size_t segment_bytes;
     int lock_fd;
+    bool lockless; /* reader of a spool that no relay has open */
     unsigned char lineage[16];
     pthread_mutex_t lock;
     pthread_cond_t work;       /* writer: something in the queue, or closing */
@@ -104,6 +105,7 @@ int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct s
 int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data);
 
 /* spool.c */
+bool spool_is_live(const struct slsr_spool *spool);                    /* does a relay hold LOCK? */
 struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
 void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */

@@ -175,7 +175,8 @@ int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, stru
     if (seg->env != NULL)
         return 0;
     segment_path(spool, seg->first, path, sizeof path);
-    rc = env_open(&seg->env, path, 4, write ? spool->segment_bytes + MAP_SLACK : 0, write, err);
+    rc = env_open(&seg->env, path, 4, write ? spool->segment_bytes + MAP_SLACK : 0, write,
+                  spool->lockless, err);
     if (rc == 0) {
         int dead;
 
@@ -379,7 +380,7 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a segment");
     seg->first = spool->next_seq;
     segment_path(spool, seg->first, path, sizeof path);
-    rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, err);
+    rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, false, err);
     if (rc == 0)
         rc = open_databases(seg, MDB_CREATE, path, err);
     if (rc == 0)

@@ -117,6 +117,21 @@ static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
     return 0;
 }
 
+bool spool_is_live(const struct slsr_spool *spool)
+{
+    char path[4200];
+    bool live = false;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/LOCK", spool->config.path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        live = flock(fd, LOCK_SH | LOCK_NB) != 0;
+        close(fd);
+    }
+    return live;
+}
+
 static void unlink_segment(struct slsr_spool *spool, uint64_t first)
 {
     char path[4200];
@@ -221,6 +236,7 @@ static int open_for_read(struct slsr_spool *spool, struct slsr_err *err)
     if (rc == 0 && spool->segment_count == 0)
         return slsr_fail(err, SLSR_ENOSPOOL, "%s holds no spool (no seg-*.mdb): check -D",
                          spool->config.path);
+    spool->lockless = !spool_is_live(spool);
     if (rc == 0)
         rc = ack_open(spool, err);
     return rc;

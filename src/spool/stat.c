@@ -1,9 +1,5 @@
 /* Figures and time look-ups, from index records and headers alone. */
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "spool/env.h"
 #include "spool/internal.h"
@@ -105,17 +101,8 @@ int slsr_spool_stat(struct slsr_spool *spool, struct slsr_spool_stat *out, struc
         }
     }
     out->live = spool->mode == SLSR_SPOOL_WRITE;
-    if (!out->live) {
-        char path[4200];
-        int fd;
-
-        snprintf(path, sizeof path, "%s/LOCK", spool->config.path);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0) {
-            out->live = flock(fd, LOCK_SH | LOCK_NB) != 0;
-            close(fd);
-        }
-    }
+    if (!out->live)
+        out->live = spool_is_live(spool);
     return rc;
 }
 

@@ -236,6 +236,94 @@ static void segments_go_when_taken(void **state)
     slsr_spool_close(spool);
 }
 
+/* The limit is smaller than two segments: what is taken must still make room. */
+static void small_spool_empties_itself(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool;
+    struct slsr_target_state target;
+    struct slsr_checkpoint cp = {.stream = shard0, .cursor = "x"};
+    struct slsr_err err;
+
+    box->config.max_size_bytes = 3 << 20;
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    assert_int_equal(slsr_spool_target_add(spool, "siem", &target, &err), 0);
+    for (int i = 0; i < 30; i++) {
+        fill(box, 600, 1000);
+        int rc = slsr_spool_append(spool, &box->batch, &cp, NULL, &err);
+
+        for (int again = 0; rc == SLSR_EFULL && again < 3; again++) {
+            target.acked = box->made - 600 + 1; /* the target takes all there is */
+            assert_int_equal(slsr_spool_ack(spool, &target, &err), 0);
+            assert_int_equal(slsr_spool_wait_room(spool, NULL, 5000, &err), 0);
+            rc = slsr_spool_append(spool, &box->batch, &cp, NULL, &err);
+        }
+        assert_int_equal(rc, 0);
+    }
+    slsr_spool_close(spool);
+}
+
+static void forgotten_target_pins_nothing(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    const char *const names[] = {"new"};
+    struct slsr_target_state target;
+    struct slsr_target_state *all;
+    size_t count;
+    struct slsr_err err;
+
+    append(spool, box, 10, 100);
+    assert_int_equal(slsr_spool_target_add(spool, "old", &target, &err), 0);
+    slsr_spool_close(spool);
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    assert_int_equal(slsr_spool_targets_keep(spool, names, 1, &err), 0);
+    slsr_spool_close(spool);
+    spool = open_it(box, SLSR_SPOOL_READ);
+    assert_int_equal(slsr_spool_targets(spool, &all, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(all[0].name, "new");
+    assert_int_equal(all[0].acked, 1);
+    free(all);
+    slsr_spool_close(spool);
+}
+
+static void forged_chunks_are_refused(void **state)
+{
+    struct slsr_batch batch;
+    struct slsr_frame_meta meta = {.end = 3};
+    struct layout_header header = {.first = 1, .count = 1};
+    struct layout_chunk chunk;
+    unsigned char value[LAYOUT_HEADER_BYTES + 64];
+    bool header_ok;
+    const size_t whole = LAYOUT_HEADER_BYTES + layout_payload_bytes(3, 1, 1);
+
+    (void)state;
+    slsr_batch_init(&batch);
+    batch.data = (char *)"1 x";
+    batch.used = 3;
+    batch.meta = &meta;
+    batch.frame_count = 1;
+    strcpy(batch.cursor, "c");
+    header.payload_bytes = (uint32_t)layout_payload_bytes(3, 1, 1);
+    header.payload_hash = layout_batch_hash(&batch, 0, 1);
+    layout_put_chunk(value, &header, &batch, 0, 1);
+    assert_int_equal(layout_get_chunk(value, whole, &chunk, &header_ok, NULL), 0);
+    assert_int_equal(chunk.frames.n, 3);
+    for (size_t n = 0; n < whole; n++) /* cut anywhere */
+        assert_int_not_equal(layout_get_chunk(value, n, &chunk, &header_ok, NULL), 0);
+    for (size_t bit = 0; bit < whole * 8; bit++) { /* flipped anywhere */
+        value[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        assert_int_not_equal(layout_get_chunk(value, whole, &chunk, &header_ok, NULL), 0);
+        value[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+    header.payload_bytes = 0; /* a right checksum over nothing */
+    header.payload_hash = 0x2d06800538d394c2u;
+    layout_put_chunk(value, &header, &batch, 0, 1);
+    assert_int_equal(layout_get_chunk(value, LAYOUT_HEADER_BYTES, &chunk, &header_ok, NULL),
+                     SLSR_ECORRUPT);
+}
+
 static void second_relay_is_refused(void **state)
 {
     struct box *box = *state;
@@ -376,6 +464,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(in_and_out_again, setup, teardown),
         cmocka_unit_test_setup_teardown(runs_equal_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_go_when_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(small_spool_empties_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(forgotten_target_pins_nothing, setup, teardown),
+        cmocka_unit_test(forged_chunks_are_refused),
         cmocka_unit_test_setup_teardown(second_relay_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(dies_without_closing, setup, teardown),
         cmocka_unit_test_setup_teardown(empty_segment_counts_as_none, setup, teardown),
