@@ -8,6 +8,7 @@ a spool with a flipped byte must be told from a sound one, and a closed pipe is 
 """
 import base64
 import datetime
+import fcntl
 import json
 import os
 import pty
@@ -189,11 +190,57 @@ def test_figures(rig):
     text = rig.spool("status").stdout
     check("siem: stopped: connection refused" in text and "50 frames" in text and
           "no relay running" in text and "\x1b" not in text, f"status text: {text}")
-    rig.spool("targets", "-t", "nobody", code=1)
-    rig.spool("status", "--check", "--max-backlog", "49", code=1)
-    rig.spool("status", "--check", "--max-backlog", "50", "--max-age", "1h")
+    check(all(s["lag_s"] is None for s in status["shards"]), f"nobody measures: {status['shards']}")
+    check("unknown" in text and "unknown" in rig.spool("shards").stdout, f"lag: {text}")
+    done = rig.spool("targets", "-t", "nobody", code=1)
+    check(done.stderr == "sls-spool: no target nobody: known are archive, siem\n" or
+          done.stderr == "sls-spool: no target nobody: known are siem, archive\n", done.stderr)
     rig.spool("status", "--check", code=64)
     rig.spool("status", "-o", "raw", code=64)
+
+
+def test_check(rig):
+    """A check passes while a relay, here its lock, is there and the backlog is small."""
+    limits = ("status", "--check", "--max-backlog", "50", "--max-age", "1h")
+    done = rig.spool(*limits, code=1)
+    check("no relay is running" in done.stdout and "behind" not in done.stdout, f"{done.stdout}")
+    done = rig.spool("-o", "json", *limits, code=1)
+    check(json.loads(done.stdout)["live"] is False and "no relay" in done.stderr, f"{done}")
+    with open(rig.path("spool/LOCK"), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        check(rig.spool(*limits).stdout.startswith("ok: "), "a running relay and nothing behind")
+        done = rig.spool("status", "--check", "--max-backlog", "49", code=1)
+        check("50 frames behind, more than 49" in done.stdout and
+              "no relay" not in done.stdout, f"{done.stdout}")
+    man = rig.run("sls-spool", "--help").stdout
+    check("backlog only" in man and "no relay runs" in man, "--help tells what --check judges")
+
+
+def test_environment(rig):
+    """The tool's own functions must not stand in for those that the configuration needs."""
+    with open(rig.path("keys.json"), "w", encoding="utf-8") as file:
+        json.dump({"targets": [{"name": "siem", "host": "127.0.0.1"}]}, file)
+    env = dict(harness.clean_env(), SLS_AK_ID="id", SLS_AK_KEY="key", SLS_SPOOL=rig.path("spool"))
+    done = subprocess.run([rig.tool("sls-spool"), "-c", rig.path("keys.json"), "-o", "json",
+                           "status"], capture_output=True, env=env, timeout=60 * harness.SLOW)
+    check(done.returncode == 0, f"with settings in the environment: {done}")
+    check(json.loads(done.stdout)["frames"] == FRAMES, f"the spool of SLS_SPOOL: {done}")
+
+
+def test_empty(rig):
+    """Nothing selected: exit 1, and one sentence that says what there is."""
+    for words in (("list", "--seq", "900"), ("cat", "-g", "no such text"), ("list", "--count", "-s",
+                                                                            "77")):
+        done = rig.spool(*words, code=1)
+        check(done.stderr == "sls-spool: no frame matches; the spool holds 1..100\n", f"{done}")
+    rig.run("mkspool", rig.path("one"), "1", "1", str(FIRST), "1000")
+    one = ("-D", rig.path("one"))
+    check("spool: 1 frame, " in rig.run("sls-spool", *one, "status").stdout, "one frame")
+    done = rig.run("sls-spool", *one, "verify")
+    check(done.stdout.startswith("sound: 1 segment, 1 chunk, 1 frame, ") and
+          done.stdout.endswith(" 0 damages\n"), f"counted nouns: {done.stdout}")
+    done = rig.run("sls-spool", *one, "targets", code=1)
+    check("no target has registered" in done.stderr, f"{done.stderr}")
 
 
 def test_usage(rig):
@@ -212,6 +259,15 @@ def test_usage(rig):
     refused("-o", *spool, "list", "-o", "xml")
     refused(rig.path("nowhere"), "-D", rig.path("nowhere"), "status", code=66)
     refused("", "-c", rig.path("nowhere.json"), "status", code=66)
+    refused("no directory", "-D", rig.path("spool/LOCK"), "status", code=66)
+    for twice in (("-c", "x"), ("-D", "x"), ("--to", "tcp://x"), ("-t", "x"), ("--seq", "1")):
+        refused("given twice", *twice, *twice, "replay")
+    refused("given twice", "-D", "x", "--directory=x", "status")
+    if not os.path.exists("/etc/sls-relay/sls-relay.json"):
+        refused("no configuration was loaded", *spool, "replay", "-t", "siem")
+    refused("no such target", *spool, "-c", rig.config(9), "replay", "-t", "nobody")
+    for bad in ("127.0.0.1:514", "http://127.0.0.1", "tcp://", "tcp://h:0", "tls://h:1"):
+        refused("--to", *spool, "replay", "--to", bad)
     check(rig.run("sls-spool", "--version").stdout.startswith("sls-spool "), "--version")
     help_ = rig.run("sls-spool", "--help").stdout
     check("replay" in help_ and "hold" not in help_ and help_.count("\n") <= 45, "--help")
@@ -314,7 +370,7 @@ def test_replay(rig):
     url = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
     closed.close()
     done = rig.spool("replay", "--seq", "5..9", "--to", url, "--timeout", "1", code=69)
-    check("--seq 5..9" in done.stderr, f"where to go on: {done.stderr}")
+    unreachable(done, url)
     big = ("-D", rig.path("big"), "replay", "--to", url)
     done = rig.run("sls-spool", *big, code=64)
     check("--yes" in done.stderr and "20000 frames" in done.stderr, f"unasked: {done.stderr}")
@@ -322,6 +378,33 @@ def test_replay(rig):
     check(done.stderr.strip() != "", "a replay of nothing says so")
     rig.spool("replay", "--seq", "5", code=64)
     rig.spool("replay", "--seq", "5", "--to", url, "--rate", "fast", code=64)
+
+
+def unreachable(done, url):
+    """A plan and one sentence of the tool's own, nothing of the library's commentary."""
+    lines = done.stderr.splitlines()
+    check(len(lines) == 2 and lines[0].startswith("replay: 5 frames (seq 5..9)") and
+          lines[1].startswith(f"sls-spool: cannot reach {url}, gave up after 1 s: ") and
+          "refused" in lines[1] and "no frame was taken" in lines[1] and
+          lines[1].endswith("--seq 5..9"), f"not reachable: {done.stderr}")
+
+
+def test_datagrams(rig):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(30 * harness.SLOW)
+        url = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        done = rig.spool("replay", "--seq", "5..9", "--to", url)
+        check([receiver.recv(65536) for _ in range(5)] == [message(k) for k in range(4, 9)],
+              "one datagram a frame")
+        check(done.stderr.count("\n") == 2 and "all 5 frames taken" in done.stderr, done.stderr)
+    done = rig.spool("replay", "--seq", "5..9", "--to", url, "--timeout", "1", code=69)
+    unreachable(done, url)
+    help_ = rig.run("sls-spool", "--help").stdout
+    check("tcp://HOST" in help_ and "udp://HOST" in help_, "--help names both transports")
+    done = rig.spool("replay", "--seq", "5", "--to", "tcp://no-such-host.invalid", "--timeout", "1",
+                     code=69)
+    check("replay: 1 frame (seq 5..5)" in done.stderr and "port 514)" in done.stderr, done.stderr)
 
 
 def test_stopped_replay(rig):

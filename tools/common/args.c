@@ -7,7 +7,7 @@
 
 enum { WORD_MAX = 40, OPTIONS_MAX = 64 };
 
-void args_init(struct args *args, int argc, char **argv)
+void cli_args_init(struct args *args, int argc, char **argv)
 {
     *args = (struct args){.argc = argc, .argv = argv, .next = 1};
 }
@@ -39,7 +39,7 @@ static size_t distance(const char *a, const char *b)
     return row[bn];
 }
 
-const char *args_nearest(const char *word, const char *const *names, size_t count)
+const char *cli_args_nearest(const char *word, const char *const *names, size_t count)
 {
     const char *best = NULL;
     size_t best_distance = strlen(word) / 3 + 2; /* further away is another word, not a slip */
@@ -62,7 +62,7 @@ static int unknown_long(const char *name, const struct args_option *table, size_
 
     for (size_t i = 0; i < count && n < OPTIONS_MAX; i++)
         names[n++] = table[i].name;
-    const char *near = args_nearest(name, names, n);
+    const char *near = cli_args_nearest(name, names, n);
     if (near != NULL)
         return slsr_fail(err, SLSR_EUSAGE, "unknown option '--%s': did you mean '--%s'?", name,
                          near);
@@ -116,8 +116,8 @@ static int short_option(struct args *args, const char *at, const struct args_opt
     return slsr_fail(err, SLSR_EUSAGE, "unknown option '-%c': see --help", at[0]);
 }
 
-int args_next(struct args *args, const struct args_option *table, size_t count,
-              struct slsr_err *err)
+int cli_args_next(struct args *args, const struct args_option *table, size_t count,
+                  struct slsr_err *err)
 {
     args->value = NULL;
     if (args->cluster != NULL)
@@ -127,7 +127,7 @@ int args_next(struct args *args, const struct args_option *table, size_t count,
     const char *text = args->argv[args->next++];
     if (!args->words_only && strcmp(text, "--") == 0) {
         args->words_only = true;
-        return args_next(args, table, count, err);
+        return cli_args_next(args, table, count, err);
     }
     if (!args->words_only && strncmp(text, "--", 2) == 0)
         return long_option(args, text + 2, table, count, err);

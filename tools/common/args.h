@@ -27,11 +27,11 @@ struct args {
 
 enum { ARGS_WORD = 0, ARGS_END = -1 };
 
-void args_init(struct args *args, int argc, char **argv);
+void cli_args_init(struct args *args, int argc, char **argv);
 /* An option's id, ARGS_WORD, ARGS_END or SLSR_EUSAGE. */
-int args_next(struct args *args, const struct args_option *table, size_t count,
-              struct slsr_err *err);
+int cli_args_next(struct args *args, const struct args_option *table, size_t count,
+                  struct slsr_err *err);
 /* The name that a user most likely meant; NULL when none is near. Static or the caller's text. */
-const char *args_nearest(const char *word, const char *const *names, size_t count);
+const char *cli_args_nearest(const char *word, const char *const *names, size_t count);
 
 #endif

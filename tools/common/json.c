@@ -33,7 +33,7 @@ static bool must_escape(uint32_t code)
     return code < 0x20 || code == '"' || code == '\\' || (code >= 0x7f && code < 0xa0);
 }
 
-void json_string(FILE *out, struct slsr_bytes text)
+void cli_json_string(FILE *out, struct slsr_bytes text)
 {
     size_t plain = 0; /* start of the run not yet written */
     size_t i = 0;
@@ -41,7 +41,7 @@ void json_string(FILE *out, struct slsr_bytes text)
     fputc('"', out);
     while (i < text.n) {
         uint32_t code = 0;
-        size_t length = text_utf8_next(text.p + i, text.n - i, &code);
+        size_t length = cli_text_utf8_next(text.p + i, text.n - i, &code);
         if (length != 0 && !must_escape(code)) {
             i += length;
             continue;
@@ -57,7 +57,7 @@ void json_string(FILE *out, struct slsr_bytes text)
     fputc('"', out);
 }
 
-void json_base64(FILE *out, struct slsr_bytes bytes)
+void cli_json_base64(FILE *out, struct slsr_bytes bytes)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = (const unsigned char *)bytes.p;
@@ -80,7 +80,7 @@ void json_base64(FILE *out, struct slsr_bytes bytes)
     fputc('"', out);
 }
 
-void json_real(FILE *out, double value)
+void cli_json_real(FILE *out, double value)
 {
     if (isfinite(value))
         fprintf(out, "%.3f", value);

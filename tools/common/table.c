@@ -9,12 +9,12 @@
 
 enum { COLUMNS_MAX = 16 };
 
-void table_init(struct table *table, const char *align)
+void cli_table_init(struct table *table, const char *align)
 {
     *table = (struct table){.align = align};
 }
 
-void table_fini(struct table *table)
+void cli_table_fini(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++)
         free(table->cells[i]);
@@ -30,7 +30,7 @@ static char *harmless(const char *text)
 
     if (memory == NULL)
         return NULL;
-    text_escape(memory, slsr_bytes_of(text), 0);
+    cli_text_escape(memory, slsr_bytes_of(text), 0);
     if (fclose(memory) != 0) {
         free(out);
         return NULL;
@@ -38,7 +38,7 @@ static char *harmless(const char *text)
     return out;
 }
 
-void table_cell(struct table *table, const char *fmt, ...)
+void cli_table_cell(struct table *table, const char *fmt, ...)
 {
     char *text = NULL;
     va_list list;
@@ -73,7 +73,7 @@ static size_t width(const char *text)
     return n;
 }
 
-void table_print(const struct table *table, FILE *out, const char *indent)
+void cli_table_print(const struct table *table, FILE *out, const char *indent)
 {
     size_t widths[COLUMNS_MAX] = {0};
     size_t columns = strlen(table->align);

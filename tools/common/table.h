@@ -1,5 +1,5 @@
 /* A small table with aligned columns (targets, shards; not frames, which are streamed). Cells are
- * escaped for a terminal. Memory: the table's, until table_fini. */
+ * escaped for a terminal. Memory: the table's, until cli_table_fini. */
 #ifndef TOOLS_COMMON_TABLE_H
 #define TOOLS_COMMON_TABLE_H
 
@@ -12,10 +12,11 @@ struct table {
     size_t count, size;
 };
 
-void table_init(struct table *table, const char *align);
-void table_fini(struct table *table);
+void cli_table_init(struct table *table, const char *align);
+void cli_table_fini(struct table *table);
 /* Next cell, row by row; the first row is the heading. */
-void table_cell(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void table_print(const struct table *table, FILE *out, const char *indent);
+void cli_table_cell(struct table *table, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void cli_table_print(const struct table *table, FILE *out, const char *indent);
 
 #endif

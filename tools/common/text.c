@@ -5,7 +5,7 @@
 
 #include "common/text.h"
 
-void text_size(char out[TEXT_SMALL], uint64_t bytes)
+void cli_text_size(char out[TEXT_SMALL], uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
@@ -21,7 +21,7 @@ void text_size(char out[TEXT_SMALL], uint64_t bytes)
         snprintf(out, TEXT_SMALL, "%.1f %s", value, units[unit]);
 }
 
-void text_count(char out[TEXT_SMALL], uint64_t count)
+void cli_text_count(char out[TEXT_SMALL], uint64_t count)
 {
     static const char *const units[] = {"", "k", "M", "G", "T", "P", "E"};
     double value = (double)count;
@@ -38,7 +38,7 @@ void text_count(char out[TEXT_SMALL], uint64_t count)
     snprintf(out, TEXT_SMALL, "%.1f %s", value, units[unit]);
 }
 
-void text_duration(char out[TEXT_SMALL], int64_t s)
+void cli_text_duration(char out[TEXT_SMALL], int64_t s)
 {
     if (s < 0)
         s = 0;
@@ -52,7 +52,7 @@ void text_duration(char out[TEXT_SMALL], int64_t s)
         snprintf(out, TEXT_SMALL, "%" PRId64 "d%02" PRId64 "h", s / 86400, s / 3600 % 24);
 }
 
-void text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits)
+void cli_text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits)
 {
     time_t seconds = (time_t)s;
     struct tm tm;
@@ -70,7 +70,7 @@ void text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits)
     snprintf(out + n, TEXT_SMALL - n, "Z");
 }
 
-void text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns)
+void cli_text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns)
 {
     time_t seconds = (time_t)s;
     struct tm tm;
@@ -83,7 +83,7 @@ void text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns)
     snprintf(out + n, TEXT_SMALL - n, ".%03" PRIu32, ns / 1000000U);
 }
 
-size_t text_utf8_next(const char *p, size_t n, uint32_t *code)
+size_t cli_text_utf8_next(const char *p, size_t n, uint32_t *code)
 {
     const unsigned char *u = (const unsigned char *)p;
     size_t length;
@@ -118,11 +118,11 @@ size_t text_utf8_next(const char *p, size_t n, uint32_t *code)
     return length;
 }
 
-bool text_is_utf8(struct slsr_bytes text)
+bool cli_text_is_utf8(struct slsr_bytes text)
 {
     for (size_t i = 0; i < text.n;) {
         uint32_t code;
-        size_t length = text_utf8_next(text.p + i, text.n - i, &code);
+        size_t length = cli_text_utf8_next(text.p + i, text.n - i, &code);
         if (length == 0)
             return false;
         i += length;
@@ -141,7 +141,7 @@ static bool turns_direction(uint32_t code)
 static size_t escape_one(FILE *out, const char *p, size_t n, size_t *columns)
 {
     uint32_t code = 0;
-    size_t length = text_utf8_next(p, n, &code);
+    size_t length = cli_text_utf8_next(p, n, &code);
     int written = 1;
 
     if (length == 0) {
@@ -165,7 +165,7 @@ static size_t escape_one(FILE *out, const char *p, size_t n, size_t *columns)
     return length;
 }
 
-void text_escape(FILE *out, struct slsr_bytes text, size_t max_columns)
+void cli_text_escape(FILE *out, struct slsr_bytes text, size_t max_columns)
 {
     size_t columns = 0;
 

@@ -11,19 +11,19 @@
 
 enum { TEXT_SMALL = 48 }; /* room for any of the texts below */
 
-void text_size(char out[TEXT_SMALL], uint64_t bytes);  /* "9.8 GiB" */
-void text_count(char out[TEXT_SMALL], uint64_t count); /* "41.2 M"; below 10,000 as it is */
-void text_duration(char out[TEXT_SMALL], int64_t s);   /* "41 s" "3m12s" "2h05m" "3d04h" */
+void cli_text_size(char out[TEXT_SMALL], uint64_t bytes);  /* "9.8 GiB" */
+void cli_text_count(char out[TEXT_SMALL], uint64_t count); /* "41.2 M"; below 10,000 as it is */
+void cli_text_duration(char out[TEXT_SMALL], int64_t s);   /* "41 s" "3m12s" "2h05m" "3d04h" */
 /* "2026-01-02T03:04:05.123Z"; digits 0..9 of the fraction. */
-void text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits);
+void cli_text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits);
 /* "2026-01-02 03:04:05.123" in the process's zone. */
-void text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns);
+void cli_text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns);
 
 /* Length of the UTF-8 sequence at p and its code point; 0 when it is not one (RFC 3629). */
-size_t text_utf8_next(const char *p, size_t n, uint32_t *code);
-bool text_is_utf8(struct slsr_bytes text);
+size_t cli_text_utf8_next(const char *p, size_t n, uint32_t *code);
+bool cli_text_is_utf8(struct slsr_bytes text);
 /* Writes text with everything that could steer a terminal (C0, DEL, C1, direction overrides, bytes
  * that are no UTF-8) as an escape. At most max_columns characters, then "..."; 0: no limit. */
-void text_escape(FILE *out, struct slsr_bytes text, size_t max_columns);
+void cli_text_escape(FILE *out, struct slsr_bytes text, size_t max_columns);
 
 #endif

@@ -204,7 +204,7 @@ static bool written(const char *p, int64_t now_ns, int64_t *ns)
     return true;
 }
 
-bool when_parse(const char *text, int64_t now_ns, int64_t *ns)
+bool cli_when_parse(const char *text, int64_t now_ns, int64_t *ns)
 {
     if (strcmp(text, "now") == 0) {
         *ns = now_ns;

@@ -8,6 +8,6 @@
 /* "2026-01-02 03:04:05[.frac][zone]", date alone, "HH:MM[:SS]", "-2h", "+5m", "now", "today",
  * "yesterday", "tomorrow", "@epoch[.frac]" -> ns since 1970. Without a zone: the process's (TZ).
  * now_ns is what relative forms count from. False when it is none of these. */
-bool when_parse(const char *text, int64_t now_ns, int64_t *ns);
+bool cli_when_parse(const char *text, int64_t now_ns, int64_t *ns);
 
 #endif

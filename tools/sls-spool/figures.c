@@ -60,6 +60,9 @@ int figures_read(struct figures *figures, struct slsr_spool *spool, struct slsr_
         rc = read_target(&figures->targets[i], figures, spool, err);
         figures->target_count++;
     }
+    /* The stored lag is from when somebody last measured; it has been growing unseen since. */
+    for (size_t i = 0; !figures->stat.live && i < figures->shard_count; i++)
+        figures->shards[i].lag_s = -1;
     free(states);
     return rc;
 }
@@ -85,7 +88,7 @@ static void text_or_null(FILE *out, const char *name, const char *text)
     if (text[0] == '\0')
         fputs("null", out);
     else
-        json_string(out, slsr_bytes_of(text));
+        cli_json_string(out, slsr_bytes_of(text));
 }
 
 void figures_json_target(FILE *out, const struct target_figures *target)
@@ -93,7 +96,7 @@ void figures_json_target(FILE *out, const struct target_figures *target)
     const struct slsr_target_state *state = &target->state;
 
     fputs("{\"name\":", out);
-    json_string(out, slsr_bytes_of(state->name));
+    cli_json_string(out, slsr_bytes_of(state->name));
     fprintf(out, ",\"state\":\"%s\",\"acked_seq\":%" PRIu64, slsr_phase_name(state->phase),
             state->acked > 0 ? state->acked - 1 : 0);
     fprintf(out, ",\"backlog_frames\":%" PRIu64 ",\"backlog_bytes\":%" PRIu64,
@@ -102,7 +105,7 @@ void figures_json_target(FILE *out, const struct target_figures *target)
     text_or_null(out, "last_error", state->error);
     number_or_null(out, "next_retry_s", target->next_retry_s);
     fputs(",\"rate_frames_s\":", out);
-    json_real(out, isfinite(state->rate_frames_s) ? state->rate_frames_s : 0);
+    cli_json_real(out, isfinite(state->rate_frames_s) ? state->rate_frames_s : 0);
     number_or_null(out, "eta_s", target->eta_s);
     fputc('}', out);
 }
@@ -110,9 +113,9 @@ void figures_json_target(FILE *out, const struct target_figures *target)
 void figures_json_shard(FILE *out, const struct slsr_shard_state *shard)
 {
     fputs("{\"project\":", out);
-    json_string(out, slsr_bytes_of(shard->project));
+    cli_json_string(out, slsr_bytes_of(shard->project));
     fputs(",\"logstore\":", out);
-    json_string(out, slsr_bytes_of(shard->logstore));
+    cli_json_string(out, slsr_bytes_of(shard->logstore));
     fprintf(out, ",\"shard\":%" PRIu32, shard->shard);
     text_or_null(out, "cursor", shard->cursor);
     text_or_null(out, "checkpoint", shard->checkpoint);
@@ -124,21 +127,21 @@ void figures_table_shards(const struct figures *figures, FILE *out, const char *
 {
     struct table table;
 
-    table_init(&table, "lllr");
-    table_cell(&table, "SHARD");
-    table_cell(&table, "CURSOR");
-    table_cell(&table, "CHECKPOINT");
-    table_cell(&table, "LAG");
+    cli_table_init(&table, "lllr");
+    cli_table_cell(&table, "SHARD");
+    cli_table_cell(&table, "CURSOR");
+    cli_table_cell(&table, "CHECKPOINT");
+    cli_table_cell(&table, "LAG");
     for (size_t i = 0; i < figures->shard_count; i++) {
         const struct slsr_shard_state *shard = &figures->shards[i];
         char lag[TEXT_SMALL] = "unknown";
         if (shard->lag_s >= 0)
-            text_duration(lag, shard->lag_s);
-        table_cell(&table, "%s/%s/%" PRIu32, shard->project, shard->logstore, shard->shard);
-        table_cell(&table, "%s", shard->cursor[0] != '\0' ? shard->cursor : "-");
-        table_cell(&table, "%s", shard->checkpoint[0] != '\0' ? shard->checkpoint : "-");
-        table_cell(&table, "%s", lag);
+            cli_text_duration(lag, shard->lag_s);
+        cli_table_cell(&table, "%s/%s/%" PRIu32, shard->project, shard->logstore, shard->shard);
+        cli_table_cell(&table, "%s", shard->cursor[0] != '\0' ? shard->cursor : "-");
+        cli_table_cell(&table, "%s", shard->checkpoint[0] != '\0' ? shard->checkpoint : "-");
+        cli_table_cell(&table, "%s", lag);
     }
-    table_print(&table, out, indent);
-    table_fini(&table);
+    cli_table_print(&table, out, indent);
+    cli_table_fini(&table);
 }

@@ -4,14 +4,17 @@
  * Everything here reads: a live spool may be looked at, and a copied one. What goes wrong is said
  * in one sentence on stderr and in the exit code (sysexits; man page "EXIT STATUS"). */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "common/args.h"
+#include "slsrelay/diag.h"
 #include "tool.h"
 
 struct verb {
@@ -46,7 +49,9 @@ static const char help[] =
     "usage: sls-spool [-c FILE | -D SPOOLDIR] [-o text|json|jsonl|raw] COMMAND [OPTIONS]\n"
     "look\n"
     "  status    the spool, its targets and shards on one screen; --watch redraws\n"
-    "            --check --max-age S --max-backlog N: exit 1 when a target is further behind\n"
+    "            --check --max-age S --max-backlog N: exit 1 when a target is further behind, or\n"
+    "            no relay runs; judges the targets' backlog only, not how far the source is "
+    "behind\n"
     "  list      frames as a table            cat     frames themselves\n"
     "  tail      the newest frames; -f goes on until interrupted\n"
     "  shards    per shard: cursor, checkpoint, lag\n"
@@ -54,8 +59,10 @@ static const char help[] =
     "  stats     frames, bytes, segments, disk\n"
     "  verify    walk everything and judge it; --deep parses each frame too\n"
     "send\n"
-    "  replay    SELECTORS (-t NAME | --to tcp://HOST:PORT) [--rate 500/s|2MB/s] [--timeout S]\n"
-    "            [--yes]   send again; the positions of the targets stay as they are\n"
+    "  replay    SELECTORS (-t NAME | --to tcp://HOST[:PORT] | --to udp://HOST[:PORT])\n"
+    "            [--rate 500/s|2MB/s] [--timeout S] [--yes]   send again, port 514 if none is "
+    "given;\n"
+    "            the positions of the targets stay as they are\n"
     "selectors (list, cat, tail, replay; a frame must fit all that are given)\n"
     "  -S, --since T   -U, --until T   event time: \"2026-01-02 03:04:05\", ISO with zone, -2h,\n"
     "                  now, today, yesterday, @epoch; --by-arrival: time of arrival here\n"
@@ -96,6 +103,22 @@ int64_t tool_now_ns(void)
 
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int tool_no_match(const struct tool *tool, const char *more)
+{
+    uint64_t oldest = 0;
+    uint64_t next = 0;
+    struct slsr_err err = {0};
+
+    if (slsr_spool_bounds(tool->spool, &oldest, &next, &err) != 0)
+        return tool_fail(&err);
+    if (oldest < next)
+        fprintf(stderr, "sls-spool: no frame matches; the spool holds %" PRIu64 "..%" PRIu64 "%s\n",
+                oldest, next - 1, more);
+    else
+        fprintf(stderr, "sls-spool: no frame matches; the spool is empty%s\n", more);
+    return EXIT_NOTHING;
 }
 
 bool tool_output_broken(struct tool *tool)
@@ -139,12 +162,17 @@ static int open_spool(struct tool *tool)
     struct slsr_spool_config only_path = {.path = (char *)(uintptr_t)tool->dir};
     const struct slsr_spool_config *config = &only_path;
     struct slsr_err err = {0};
+    struct stat st;
 
     if (tool->dir == NULL) {
         int code = tool_load_config(tool);
         if (code != 0)
             return code;
         config = &tool->config->spool;
+    } else if (stat(tool->dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        slsr_fail(&err, SLSR_ENOSPOOL, "no spool, %s: it is no directory: give the spool's",
+                  tool->dir);
+        return tool_fail(&err);
     }
     if (slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, &err) != 0)
         return tool_fail(&err);
@@ -191,7 +219,7 @@ static int find_verb(const struct tool *tool, const struct verb **out)
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
         if (strcmp(later[i], tool->verb) == 0)
             return tool_usage("'%s' is not available in this version", tool->verb);
-    const char *near = args_nearest(tool->verb, names, VERB_COUNT);
+    const char *near = cli_args_nearest(tool->verb, names, VERB_COUNT);
     if (near != NULL)
         return tool_usage("unknown command '%s': did you mean '%s'?", tool->verb, near);
     return tool_usage("unknown command '%s': see --help", tool->verb);
@@ -253,6 +281,7 @@ int main(int argc, char **argv)
     static char buffer[256 * 1024]; /* millions of lines: few writes */
     struct tool tool = {.max_backlog = UINT64_MAX, .max_age_s = INT64_MAX, .timeout_ms = 60000};
 
+    slsr_diag_quiet("sls-spool");
     tool.stop.fd = -1;
     tzset();
     setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));

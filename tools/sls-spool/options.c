@@ -133,6 +133,17 @@ static int set_number(struct tool *tool, int id, const char *value)
     }
 }
 
+/* Of two values one would be dropped in silence, and sending the wrong frames is worse than none.
+ */
+static int check_once(const struct tool *tool, int id)
+{
+    for (size_t i = 0; i < TABLE_SIZE; i++)
+        if (table[i].id == id && table[i].has_value && id != OPT_SHARD &&
+            tool_given(tool, (enum option)id))
+            return tool_usage("option '--%s' was given twice: leave one out", table[i].name);
+    return 0;
+}
+
 /* 0 or the exit code. */
 static int set_option(struct tool *tool, int id, const char *value)
 {
@@ -184,9 +195,9 @@ int options_parse(struct tool *tool, int argc, char **argv)
     struct slsr_err err = {0};
     int rc = 0;
 
-    args_init(&args, argc, argv);
+    cli_args_init(&args, argc, argv);
     for (;;) {
-        int id = args_next(&args, table, TABLE_SIZE, &err);
+        int id = cli_args_next(&args, table, TABLE_SIZE, &err);
         if (id == ARGS_END)
             return 0;
         if (id < 0)
@@ -198,7 +209,7 @@ int options_parse(struct tool *tool, int argc, char **argv)
         else if (id == ARGS_WORD)
             return tool_usage("'%s' behind '%s': leave it out, selectors are options, see --help",
                               args.value, tool->verb);
-        else
+        else if ((rc = check_once(tool, id)) == 0)
             rc = set_option(tool, id, args.value);
         if (rc != 0)
             return rc;

@@ -21,14 +21,14 @@ static void table_line(const struct slsr_frame *frame)
     char event[TEXT_SMALL];
     char shard[SLSR_CURSOR_MAX];
 
-    text_time_local(arrival, frame->arrival_ms / 1000,
-                    (uint32_t)(frame->arrival_ms % 1000) * 1000000U);
-    text_time_local(event, frame->time_s, frame->time_ns);
+    cli_text_time_local(arrival, frame->arrival_ms / 1000,
+                        (uint32_t)(frame->arrival_ms % 1000) * 1000000U);
+    cli_text_time_local(event, frame->time_s, frame->time_ns);
     snprintf(shard, sizeof(shard), "%s/%" PRIu32, frame->stream.logstore, frame->stream.shard);
     printf("%10" PRIu64 "  %s  %s  ", frame->seq, arrival, event);
-    text_escape(stdout, slsr_bytes_of(shard), 0);
+    cli_text_escape(stdout, slsr_bytes_of(shard), 0);
     printf("%*s  %7zu  ", (int)(strlen(shard) < 16 ? 16 - strlen(shard) : 0), "", frame->message.n);
-    text_escape(stdout, frame->message, LIST_MESSAGE_COLUMNS);
+    cli_text_escape(stdout, frame->message, LIST_MESSAGE_COLUMNS);
     fputc('\n', stdout);
 }
 
@@ -36,23 +36,23 @@ static void json_frame(const struct slsr_frame *frame)
 {
     char text[TEXT_SMALL];
 
-    text_time_utc(text, frame->time_s, frame->time_ns, 9);
+    cli_text_time_utc(text, frame->time_s, frame->time_ns, 9);
     printf("{\"seq\":%" PRIu64 ",\"time\":\"%s\"", frame->seq, text);
-    text_time_utc(text, frame->arrival_ms / 1000, (uint32_t)(frame->arrival_ms % 1000) * 1000000U,
-                  3);
+    cli_text_time_utc(text, frame->arrival_ms / 1000,
+                      (uint32_t)(frame->arrival_ms % 1000) * 1000000U, 3);
     printf(",\"arrival\":\"%s\",\"project\":", text);
-    json_string(stdout, slsr_bytes_of(frame->stream.project));
+    cli_json_string(stdout, slsr_bytes_of(frame->stream.project));
     fputs(",\"logstore\":", stdout);
-    json_string(stdout, slsr_bytes_of(frame->stream.logstore));
+    cli_json_string(stdout, slsr_bytes_of(frame->stream.logstore));
     printf(",\"shard\":%" PRIu32 ",\"cursor\":", frame->stream.shard);
-    json_string(stdout, frame->cursor);
+    cli_json_string(stdout, frame->cursor);
     printf(",\"index\":%" PRIu32 ",\"bytes\":%zu,", frame->index, frame->message.n);
-    if (text_is_utf8(frame->message)) {
+    if (cli_text_is_utf8(frame->message)) {
         fputs("\"frame\":", stdout);
-        json_string(stdout, frame->message);
+        cli_json_string(stdout, frame->message);
     } else {
         fputs("\"frame_base64\":", stdout);
-        json_base64(stdout, frame->message);
+        cli_json_base64(stdout, frame->message);
     }
     fputc('}', stdout);
 }
@@ -81,7 +81,7 @@ void print_frame(struct printer *printer, const struct slsr_frame *frame)
             break;
         }
         if (printer->terminal)
-            text_escape(stdout, frame->message, 0);
+            cli_text_escape(stdout, frame->message, 0);
         else
             fwrite(frame->message.p, 1, frame->message.n, stdout);
         fputc('\n', stdout);

@@ -13,7 +13,10 @@
 #include "select.h"
 #include "slsrelay/deliver.h"
 
-enum { ASK_ABOVE_FRAMES = 10000, PLAIN_PROGRESS_S = 5, DRAIN_MS = 5000 };
+enum { ASK_ABOVE_FRAMES = 10000, DRAIN_MS = 5000 };
+
+/* Where slsr_config_load looks when it is given no file. */
+#define DEFAULT_CONFIG "/etc/sls-relay/sls-relay.json"
 
 struct replay {
     struct tool *tool;
@@ -28,7 +31,10 @@ struct replay {
     uint64_t seen;    /* highest of them */
     uint64_t settled; /* next sequence not yet taken */
     double rate;
-    char error[200];
+    char error[200];  /* of now, "" when it goes well */
+    char cause[200];  /* of the last break */
+    int64_t down_ns;  /* first break since the target last took something; 0: none */
+    bool unreachable; /* we gave up */
     int64_t next_ns;
     int64_t began_ns;
     bool terminal;
@@ -78,15 +84,18 @@ static void print_plan(const struct replay *replay)
     char oldest[TEXT_SMALL];
     char newest[TEXT_SMALL];
 
-    text_size(bytes, replay->bytes);
-    text_time_local(oldest, replay->oldest_ns / 1000000000,
-                    (uint32_t)(replay->oldest_ns % 1000000000));
-    text_time_local(newest, replay->newest_ns / 1000000000,
-                    (uint32_t)(replay->newest_ns % 1000000000));
-    fprintf(stderr, "replay: %" PRIu64 " frames (seq %" PRIu64 "..%" PRIu64 "), %s, %s to %s, to ",
-            replay->frames, replay->first, replay->last, bytes, oldest, newest);
-    text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
-    fputc('\n', stderr);
+    cli_text_size(bytes, replay->bytes);
+    cli_text_time_local(oldest, replay->oldest_ns / 1000000000,
+                        (uint32_t)(replay->oldest_ns % 1000000000));
+    cli_text_time_local(newest, replay->newest_ns / 1000000000,
+                        (uint32_t)(replay->newest_ns % 1000000000));
+    fprintf(stderr, "replay: %" PRIu64 " frame%s (seq %" PRIu64 "..%" PRIu64 "), %s, %s to %s, to ",
+            replay->frames, tool_s(replay->frames), replay->first, replay->last, bytes, oldest,
+            newest);
+    cli_text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
+    fputs(" (", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(replay->target->host), 0);
+    fprintf(stderr, " port %d)\n", replay->target->port);
 }
 
 /* 0: go on; else the exit code. */
@@ -149,26 +158,38 @@ static void progress(struct replay *replay, int64_t now)
     double done = (double)replay->offered;
     double speed = elapsed_s > 0 ? done / (double)elapsed_s : 0;
 
-    text_count(rate, (uint64_t)speed);
-    text_duration(eta,
-                  speed > 0 ? (int64_t)((double)(replay->frames - replay->offered) / speed) : 0);
-    if (replay->terminal) {
-        char bar[31];
-        size_t full = (size_t)(30 * done / (double)replay->frames);
-        memset(bar, '.', 30);
-        memset(bar, '#', full < 30 ? full : 30);
-        bar[30] = '\0';
-        fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 ", %s/s, ETA %s", bar, replay->offered,
-                replay->frames, rate, speed > 0 ? eta : "unknown");
-        if (replay->error[0] != '\0') {
-            fputs(", ", stderr);
-            text_escape(stderr, slsr_bytes_of(replay->error), 60);
-        }
-        fputs("\x1b[K", stderr);
-    } else {
-        fprintf(stderr, "replay: %" PRIu64 " of %" PRIu64 " frames, %s/s, ETA %s\n",
-                replay->offered, replay->frames, rate, speed > 0 ? eta : "unknown");
+    cli_text_count(rate, (uint64_t)speed);
+    cli_text_duration(eta, speed > 0 ? (int64_t)((double)(replay->frames - replay->offered) / speed)
+                                     : 0);
+    char bar[31];
+    size_t full = (size_t)(30 * done / (double)replay->frames);
+    memset(bar, '.', 30);
+    memset(bar, '#', full < 30 ? full : 30);
+    bar[30] = '\0';
+    fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 ", %s/s, ETA %s", bar, replay->offered,
+            replay->frames, rate, speed > 0 ? eta : "unknown");
+    if (replay->error[0] != '\0') {
+        fputs(", ", stderr);
+        cli_text_escape(stderr, slsr_bytes_of(replay->error), 60);
     }
+    fputs("\x1b[K", stderr);
+}
+
+/* The library gives up on a target that does not connect. A closed UDP port, or a peer that hangs
+ * up at once, connects each time and takes nothing: from here that is not reachable either. */
+static void judge(struct replay *replay, const struct slsr_target_state *state, int64_t now)
+{
+    if (state->acked > replay->settled)
+        replay->down_ns = 0;
+    if (state->phase != SLSR_PHASE_BACKOFF)
+        return;
+    snprintf(replay->cause, sizeof(replay->cause), "%.199s", state->error);
+    if (replay->down_ns == 0)
+        replay->down_ns = now;
+    if (now - replay->down_ns < replay->tool->timeout_ms * 1000000)
+        return;
+    replay->unreachable = true;
+    slsr_stop_request(&replay->tool->stop);
 }
 
 static void report(void *ctx, const struct slsr_target_state *state)
@@ -176,25 +197,43 @@ static void report(void *ctx, const struct slsr_target_state *state)
     struct replay *replay = ctx;
     int64_t now = tool_now_ns();
 
+    if (!slsr_stop_requested(&replay->tool->stop))
+        judge(replay, state, now);
     if (state->acked > replay->settled)
         replay->settled = state->acked;
     memcpy(replay->error, state->error, sizeof(replay->error));
     replay->error[sizeof(replay->error) - 1] = '\0';
     if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
         replay->error[0] = '\0';
-    if (now < replay->next_ns)
-        return;
-    replay->next_ns =
-        now + (replay->terminal ? INT64_C(200000000) : PLAIN_PROGRESS_S * INT64_C(1000000000));
+    if (!replay->terminal || now < replay->next_ns)
+        return; /* in a file or a pipe the summary is all */
+    replay->next_ns = now + INT64_C(200000000);
     progress(replay, now);
 }
 
 static void print_resume(const struct replay *replay)
 {
-    fprintf(stderr,
-            "sls-spool: replay not complete, all frames before seq %" PRIu64
-            " were taken: go on with the same selectors and --seq %" PRIu64 "..%" PRIu64 "\n",
-            replay->settled, replay->settled, replay->last);
+    if (replay->settled <= replay->first)
+        fputs("no frame was taken", stderr);
+    else
+        fprintf(stderr, "all selected frames before seq %" PRIu64 " were taken", replay->settled);
+    fprintf(stderr, ": go on with the same selectors and --seq %" PRIu64 "..%" PRIu64 "\n",
+            replay->settled, replay->last);
+}
+
+static int not_reached(const struct replay *replay)
+{
+    char waited[TEXT_SMALL];
+
+    cli_text_duration(waited, (replay->tool->timeout_ms + 999) / 1000);
+    fputs("sls-spool: cannot reach ", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
+    fprintf(stderr, ", gave up after %s: ", waited);
+    cli_text_escape(stderr,
+                    slsr_bytes_of(replay->cause[0] != '\0' ? replay->cause : "no connection"), 0);
+    fputs("; ", stderr);
+    print_resume(replay);
+    return EXIT_UNREACHABLE;
 }
 
 static int summary(struct replay *replay, int rc, const struct slsr_err *err)
@@ -204,9 +243,12 @@ static int summary(struct replay *replay, int rc, const struct slsr_err *err)
     if (replay->terminal)
         fputs("\r\x1b[K", stderr);
     if (replay->sel.pattern_failed) {
+        fputs("sls-spool: replay not complete, ", stderr);
         print_resume(replay);
         return tool_fail(&replay->sel.err);
     }
+    if (rc == SLSR_ENET || rc == SLSR_EREMOTE || (rc == SLSR_ESTOPPED && replay->unreachable))
+        return not_reached(replay);
     if (rc == 0 && replay->offered < replay->frames) {
         /* Retention does not wait for a replay. */
         fprintf(stderr,
@@ -216,17 +258,15 @@ static int summary(struct replay *replay, int rc, const struct slsr_err *err)
         return EXIT_DAMAGED;
     }
     if (rc == 0) {
-        text_duration(took, (tool_now_ns() - replay->began_ns) / 1000000000);
-        fprintf(stderr, "replay: all %" PRIu64 " frames taken, in %s\n", replay->frames, took);
+        cli_text_duration(took, (tool_now_ns() - replay->began_ns) / 1000000000);
+        fprintf(stderr, "replay: all %" PRIu64 " frame%s taken, in %s\n", replay->frames,
+                tool_s(replay->frames), took);
         return 0;
     }
-    if (rc == SLSR_ESTOPPED) {
-        print_resume(replay);
-        return EXIT_AGAIN;
-    }
-    int code = tool_fail(err);
+    int code = rc == SLSR_ESTOPPED ? EXIT_AGAIN : tool_fail(err);
+    fputs("sls-spool: replay not complete, ", stderr);
     print_resume(replay);
-    return rc == SLSR_ENET || rc == SLSR_EREMOTE ? EXIT_UNREACHABLE : code;
+    return code;
 }
 
 static int send_all(struct replay *replay)
@@ -249,8 +289,6 @@ static int send_all(struct replay *replay)
     replay->settled = replay->first;
     replay->began_ns = tool_now_ns();
     replay->terminal = isatty(STDERR_FILENO) == 1;
-    replay->next_ns =
-        replay->terminal ? 0 : replay->began_ns + PLAIN_PROGRESS_S * INT64_C(1000000000);
     return summary(replay, slsr_deliver_run(&delivery, &err), &err);
 }
 
@@ -261,11 +299,15 @@ static int find_target(struct replay *replay, struct slsr_target_config *own)
     struct slsr_err err = {0};
 
     if ((tool->target != NULL) == (tool->to != NULL))
-        return tool_usage("replay: give either -t NAME or --to tcp://HOST:PORT");
+        return tool_usage(
+            "replay: give either -t NAME, or --to tcp://HOST:PORT or udp://HOST:PORT");
     if (tool->timeout_ms <= 0)
         return tool_usage("--timeout 0, replay: give a time longer than that");
     if (tool->to != NULL) {
-        if (slsr_target_from_url(own, tool->to, &err) != 0)
+        int rc = slsr_target_from_url(own, tool->to, &err);
+        if (rc == SLSR_ECONFIG)
+            return tool_usage("'%s', --to: %s", tool->to, err.text);
+        if (rc != 0)
             return tool_fail(&err);
         replay->target = own;
         return 0;
@@ -279,8 +321,13 @@ static int find_target(struct replay *replay, struct slsr_target_config *own)
             return 0;
         }
     }
-    return tool_usage("target '%s', -t: the configuration has no such target; give one that it "
-                      "has, or --to tcp://HOST:PORT",
+    if (tool->config_file == NULL && access(DEFAULT_CONFIG, F_OK) != 0)
+        return tool_usage(
+            "target '%s', -t: no configuration was loaded, for there is no " DEFAULT_CONFIG
+            ": give -c FILE or --to URL",
+            tool->target);
+    return tool_usage("target '%s', -t: the configuration has no such target: give one that it "
+                      "has, or --to URL",
                       tool->target);
 }
 
@@ -296,8 +343,7 @@ int verb_replay(struct tool *tool)
     else if (code == 0 && slsr_stop_requested(&tool->stop))
         code = EXIT_AGAIN;
     else if (code == 0 && replay.frames == 0) {
-        fputs("sls-spool: no frame matches, replay: nothing was sent\n", stderr);
-        code = EXIT_NOTHING;
+        code = tool_no_match(tool, ": nothing was sent");
     }
     if (code == 0) {
         print_plan(&replay);

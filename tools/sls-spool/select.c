@@ -79,11 +79,11 @@ static int read_times(struct selection *sel, struct tool *tool, struct slsr_err 
     int64_t now = tool_now_ns();
     uint64_t first;
 
-    if (tool->since != NULL && !when_parse(tool->since, now, &sel->since_ns))
+    if (tool->since != NULL && !cli_when_parse(tool->since, now, &sel->since_ns))
         return slsr_fail(err, SLSR_EUSAGE,
                          "time '%s', --since: give \"2026-01-02 03:04:05\", -2h, today or @epoch",
                          tool->since);
-    if (tool->until != NULL && !when_parse(tool->until, now, &sel->until_ns))
+    if (tool->until != NULL && !cli_when_parse(tool->until, now, &sel->until_ns))
         return slsr_fail(err, SLSR_EUSAGE,
                          "time '%s', --until: give \"2026-01-02 03:04:05\", -2h, today or @epoch",
                          tool->until);

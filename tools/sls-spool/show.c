@@ -63,7 +63,9 @@ static int show_selected(struct tool *tool, bool table)
         print_end(&show.printer);
     if (rc != 0)
         return tool_fail(&err);
-    return show.seen == 0 && !slsr_stop_requested(&tool->stop) ? EXIT_NOTHING : 0;
+    if (show.seen > 0 || slsr_stop_requested(&tool->stop))
+        return 0;
+    return tool_no_match(tool, "");
 }
 
 int verb_list(struct tool *tool)

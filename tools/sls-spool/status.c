@@ -23,7 +23,7 @@ static int no_raw(const struct tool *tool)
 
 static void age(char out[TEXT_SMALL], const struct figures *figures, int64_t arrival_ms)
 {
-    text_duration(out, (figures->now_ms - arrival_ms) / 1000);
+    cli_text_duration(out, (figures->now_ms - arrival_ms) / 1000);
 }
 
 static void spool_line(const struct figures *figures)
@@ -33,10 +33,10 @@ static void spool_line(const struct figures *figures)
     char bytes[TEXT_SMALL];
     char disk[TEXT_SMALL];
 
-    text_count(frames, stat->frames);
-    text_size(bytes, stat->bytes);
-    text_size(disk, stat->disk_bytes);
-    printf("spool: %s frames, %s, %s on disk", frames, bytes, disk);
+    cli_text_count(frames, stat->frames);
+    cli_text_size(bytes, stat->bytes);
+    cli_text_size(disk, stat->disk_bytes);
+    printf("spool: %s frame%s, %s, %s on disk", frames, tool_s(stat->frames), bytes, disk);
     if (stat->frames > 0) {
         char oldest[TEXT_SMALL];
         char newest[TEXT_SMALL];
@@ -54,7 +54,7 @@ static void target_line(const struct figures *figures, const struct target_figur
     char text[TEXT_SMALL];
     char more[TEXT_SMALL];
 
-    text_escape(stdout, slsr_bytes_of(state->name), 0);
+    cli_text_escape(stdout, slsr_bytes_of(state->name), 0);
     printf(": %s", slsr_phase_name(state->phase));
     if (figures->stat.live && state->phase_since_ms > 0) {
         age(text, figures, state->phase_since_ms);
@@ -65,7 +65,7 @@ static void target_line(const struct figures *figures, const struct target_figur
         fputs(state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE ? " (last error: "
                                                                                : ": ",
               stdout);
-        text_escape(stdout, slsr_bytes_of(state->error), 0);
+        cli_text_escape(stdout, slsr_bytes_of(state->error), 0);
         if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
             fputc(')', stdout);
     }
@@ -73,17 +73,17 @@ static void target_line(const struct figures *figures, const struct target_figur
         fputs(", nothing behind\n", stdout);
         return;
     }
-    text_count(text, target->backlog_frames);
-    text_size(more, target->backlog_bytes);
-    printf(", %s frames / %s behind", text, more);
-    text_duration(text, target->oldest_age_s);
+    cli_text_count(text, target->backlog_frames);
+    cli_text_size(more, target->backlog_bytes);
+    printf(", %s frame%s / %s behind", text, tool_s(target->backlog_frames), more);
+    cli_text_duration(text, target->oldest_age_s);
     printf(", oldest %s", text);
     if (target->next_retry_s >= 0) {
-        text_duration(text, target->next_retry_s);
+        cli_text_duration(text, target->next_retry_s);
         printf(", next try in %s", text);
     }
     if (target->eta_s >= 0) {
-        text_duration(text, target->eta_s);
+        cli_text_duration(text, target->eta_s);
         printf(", %.0f frames/s, drain ETA %s", state->rate_frames_s, text);
     }
     fputc('\n', stdout);
@@ -173,26 +173,30 @@ static bool behind(const struct tool *tool, const char *name, uint64_t frames, i
     char limit[TEXT_SMALL];
 
     if (frames > tool->max_backlog) {
-        text_escape(out, slsr_bytes_of(name), 0);
-        fprintf(out, ": %" PRIu64 " frames behind, more than %" PRIu64 "\n", frames,
-                tool->max_backlog);
+        cli_text_escape(out, slsr_bytes_of(name), 0);
+        fprintf(out, ": %" PRIu64 " frame%s behind, more than %" PRIu64 "\n", frames,
+                tool_s(frames), tool->max_backlog);
         over = true;
     }
     if (age_s >= 0 && age_s > tool->max_age_s) {
-        text_duration(text, age_s);
-        text_duration(limit, tool->max_age_s);
-        text_escape(out, slsr_bytes_of(name), 0);
+        cli_text_duration(text, age_s);
+        cli_text_duration(limit, tool->max_age_s);
+        cli_text_escape(out, slsr_bytes_of(name), 0);
         fprintf(out, ": oldest frame behind is %s old, more than %s\n", text, limit);
         over = true;
     }
     return over;
 }
 
-/* Before a target has registered, nothing has been delivered: the whole spool is behind. */
+/* Before a target has registered, nothing has been delivered: the whole spool is behind. Without a
+ * relay nothing flows at all, however small the backlog still is. */
 static bool check(const struct tool *tool, const struct figures *figures)
 {
-    bool over = false;
+    bool over = !figures->stat.live;
 
+    if (over)
+        fputs("no relay is running: frames are neither taken in nor sent, start sls-relay\n",
+              tool->output == OUT_TEXT ? stdout : stderr);
     for (size_t i = 0; i < figures->target_count; i++) {
         const struct target_figures *target = &figures->targets[i];
         over |= behind(tool, target->state.name, target->backlog_frames, target->oldest_age_s);
@@ -201,7 +205,7 @@ static bool check(const struct tool *tool, const struct figures *figures)
         int64_t age_s = -1;
         if (figures->stat.frames > 0)
             age_s = (figures->now_ms - figures->stat.oldest_arrival_ms) / 1000;
-        over = behind(tool, "no target has registered", figures->stat.frames, age_s);
+        over |= behind(tool, "no target has registered", figures->stat.frames, age_s);
     }
     if (!over && tool->output == OUT_TEXT)
         fputs("ok: no target is further behind than allowed\n", stdout);
@@ -254,11 +258,11 @@ static void targets_table(const struct figures *figures, const char *only)
 {
     struct table table;
 
-    table_init(&table, "llrrrrrl");
+    cli_table_init(&table, "llrrrrrl");
     static const char *const heads[] = {"TARGET", "STATE",  "ACKED",  "BEHIND",
                                         "BYTES",  "OLDEST", "RATE/S", "LAST ERROR"};
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
-        table_cell(&table, "%s", heads[i]);
+        cli_table_cell(&table, "%s", heads[i]);
     for (size_t i = 0; i < figures->target_count; i++) {
         const struct target_figures *target = &figures->targets[i];
         const struct slsr_target_state *state = &target->state;
@@ -266,20 +270,38 @@ static void targets_table(const struct figures *figures, const char *only)
         char oldest[TEXT_SMALL] = "-";
         if (only != NULL && strcmp(state->name, only) != 0)
             continue;
-        text_size(bytes, target->backlog_bytes);
+        cli_text_size(bytes, target->backlog_bytes);
         if (target->oldest_age_s >= 0)
-            text_duration(oldest, target->oldest_age_s);
-        table_cell(&table, "%s", state->name);
-        table_cell(&table, "%s", slsr_phase_name(state->phase));
-        table_cell(&table, "%" PRIu64, state->acked > 0 ? state->acked - 1 : 0);
-        table_cell(&table, "%" PRIu64, target->backlog_frames);
-        table_cell(&table, "%s", bytes);
-        table_cell(&table, "%s", oldest);
-        table_cell(&table, "%.0f", state->rate_frames_s);
-        table_cell(&table, "%s", state->error[0] != '\0' ? state->error : "-");
+            cli_text_duration(oldest, target->oldest_age_s);
+        cli_table_cell(&table, "%s", state->name);
+        cli_table_cell(&table, "%s", slsr_phase_name(state->phase));
+        cli_table_cell(&table, "%" PRIu64, state->acked > 0 ? state->acked - 1 : 0);
+        cli_table_cell(&table, "%" PRIu64, target->backlog_frames);
+        cli_table_cell(&table, "%s", bytes);
+        cli_table_cell(&table, "%s", oldest);
+        cli_table_cell(&table, "%.0f", state->rate_frames_s);
+        cli_table_cell(&table, "%s", state->error[0] != '\0' ? state->error : "-");
     }
-    table_print(&table, stdout, "");
-    table_fini(&table);
+    cli_table_print(&table, stdout, "");
+    cli_table_fini(&table);
+}
+
+/* Nothing to show: says which names there are. */
+static int no_target(const struct figures *figures, const char *name)
+{
+    if (figures->target_count == 0) {
+        fputs("sls-spool: no target has registered yet: start the relay with one\n", stderr);
+        return EXIT_NOTHING;
+    }
+    fputs("sls-spool: no target ", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(name), 0);
+    fputs(": known are ", stderr);
+    for (size_t i = 0; i < figures->target_count; i++) {
+        fputs(i == 0 ? "" : ", ", stderr);
+        cli_text_escape(stderr, slsr_bytes_of(figures->targets[i].state.name), 0);
+    }
+    fputc('\n', stderr);
+    return EXIT_NOTHING;
 }
 
 int verb_targets(struct tool *tool)
@@ -307,10 +329,10 @@ int verb_targets(struct tool *tool)
             fputc('\n', stdout);
         }
     }
+    if (rc == 0 && !found)
+        code = no_target(&figures, tool->target);
     figures_free(&figures);
-    if (rc != 0)
-        return tool_fail(&err);
-    return found ? 0 : EXIT_NOTHING;
+    return rc != 0 ? tool_fail(&err) : code;
 }
 
 int verb_shards(struct tool *tool)
@@ -337,7 +359,10 @@ int verb_shards(struct tool *tool)
     figures_free(&figures);
     if (rc != 0)
         return tool_fail(&err);
-    return count > 0 ? 0 : EXIT_NOTHING;
+    if (count > 0)
+        return 0;
+    fputs("sls-spool: no shard has been read yet\n", stderr);
+    return EXIT_NOTHING;
 }
 
 int verb_stats(struct tool *tool)
@@ -356,18 +381,18 @@ int verb_stats(struct tool *tool)
         fputc('{', stdout);
         json_totals(&stat);
         fputs(",\"average_frame_bytes\":", stdout);
-        json_real(stdout, average);
+        cli_json_real(stdout, average);
         fputs("}\n", stdout);
         return 0;
     }
     printf("frames         %" PRIu64 "\n", stat.frames);
-    text_size(text, stat.bytes);
+    cli_text_size(text, stat.bytes);
     printf("bytes          %" PRIu64 " (%s)\n", stat.bytes, text);
     printf("average frame  %.1f bytes\n", average);
     printf("sequences      %" PRIu64 "..%" PRIu64 "\n", stat.oldest_seq,
            stat.next_seq > 0 ? stat.next_seq - 1 : 0);
     printf("segments       %" PRIu32 "\n", stat.segments);
-    text_size(text, stat.disk_bytes);
+    cli_text_size(text, stat.disk_bytes);
     printf("disk           %" PRIu64 " (%s)\n", stat.disk_bytes, text);
     return 0;
 }

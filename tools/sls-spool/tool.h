@@ -93,9 +93,18 @@ static inline bool tool_given(const struct tool *tool, enum option option)
     return (tool->given >> option & 1) != 0;
 }
 
+/* Ending of a counted noun. */
+static inline const char *tool_s(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* Prints "sls-spool: <text>" and returns the exit code for the error. */
 int tool_fail(const struct slsr_err *err);
 int tool_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Says that the selectors found nothing, and what there is; `more` ends the sentence. The exit
+ * code. */
+int tool_no_match(const struct tool *tool, const char *more);
 /* Loads the configuration if it is not there yet. 0 or the exit code, already printed. */
 int tool_load_config(struct tool *tool);
 /* True when standard output is gone: stop printing, the verb's result does not matter any more. */

@@ -22,11 +22,11 @@ static void on_bad(void *ctx, const char *sentence)
     if (view->terminal)
         fputs("\r\x1b[K", stderr);
     if (view->tool->output == OUT_TEXT) {
-        text_escape(stdout, slsr_bytes_of(sentence), 0);
+        cli_text_escape(stdout, slsr_bytes_of(sentence), 0);
         fputc('\n', stdout);
     } else {
         fputs(view->damages == 0 ? "" : ",", stdout);
-        json_string(stdout, slsr_bytes_of(sentence));
+        cli_json_string(stdout, slsr_bytes_of(sentence));
     }
     fflush(stdout);
     view->damages++;
@@ -42,8 +42,8 @@ static void on_progress(void *ctx, uint64_t done, uint64_t all)
     if (!view->terminal || now < view->next_ns)
         return;
     view->next_ns = now + 200000000;
-    text_count(text, done);
-    text_count(total, all);
+    cli_text_count(text, done);
+    cli_text_count(total, all);
     fprintf(stderr, "\rverify: %s of %s frames, %.0f %%\x1b[K", text, total,
             all > 0 ? 100.0 * (double)done / (double)all : 100.0);
 }
@@ -73,11 +73,12 @@ int verb_verify(struct tool *tool)
                verify.segments, verify.chunks, verify.frames, verify.bytes, view.damages,
                verify.deep ? "true" : "false");
     } else {
-        text_size(bytes, verify.bytes);
-        printf("%s: %" PRIu64 " segments, %" PRIu64 " chunks, %" PRIu64 " frames, %s, %" PRIu64
-               " damages\n",
-               rc == 0 ? "sound" : "damaged", verify.segments, verify.chunks, verify.frames, bytes,
-               view.damages);
+        cli_text_size(bytes, verify.bytes);
+        printf("%s: %" PRIu64 " segment%s, %" PRIu64 " chunk%s, %" PRIu64 " frame%s, %s, %" PRIu64
+               " damage%s\n",
+               rc == 0 ? "sound" : "damaged", verify.segments, tool_s(verify.segments),
+               verify.chunks, tool_s(verify.chunks), verify.frames, tool_s(verify.frames), bytes,
+               view.damages, tool_s(view.damages));
     }
     return rc == 0 ? 0 : EXIT_DAMAGED;
 }
