@@ -24,28 +24,44 @@ void intake_close(struct intake *intake)
     intake->plan = NULL;
 }
 
+int intake_more(struct intake *intake, struct slsr_batch *batch, struct intake_result *result,
+                struct slsr_err *first_dead, struct slsr_err *err)
+{
+    struct slsr_log log;
+
+    result->logs = 0;
+    result->more = false;
+    slsr_batch_reset(batch);
+    memcpy(batch->cursor, intake->cursor, sizeof batch->cursor);
+    while (codec_next(intake->codec, &log)) {
+        const int rc =
+            format_log(intake->plan, &log, batch, batch->dead_count == 0 ? first_dead : NULL);
+
+        if (rc != 0 && slsr_err_class(rc) != SLSR_CLASS_REJECT) {
+            slsr_batch_reset(batch);
+            return slsr_fail(err, rc, "no memory for the frames of one pull (%llu raw bytes)",
+                             (unsigned long long)result->raw_bytes);
+        }
+        result->logs++;
+        result->last_time_s = log.time_s;
+        if (batch->used >= INTAKE_PIECE_BYTES) {
+            result->more = true;
+            break;
+        }
+    }
+    return 0;
+}
+
 int intake_take(struct intake *intake, struct slsr_bytes body, bool lz4, size_t raw_size,
                 const char *cursor, struct slsr_batch *batch, struct intake_result *result,
                 struct slsr_err *first_dead, struct slsr_err *err)
 {
-    struct slsr_log log;
     int rc;
 
     *result = (struct intake_result){.raw_bytes = raw_size};
+    snprintf(intake->cursor, sizeof intake->cursor, "%s", cursor);
     slsr_batch_reset(batch);
-    snprintf(batch->cursor, sizeof batch->cursor, "%s", cursor);
     rc = codec_begin(intake->codec, body, lz4 ? CODEC_LZ4 : CODEC_PLAIN, raw_size, &result->groups,
                      err);
-    if (rc != 0)
-        return rc;
-    while (codec_next(intake->codec, &log)) {
-        rc = format_log(intake->plan, &log, batch, batch->dead_count == 0 ? first_dead : NULL);
-        if (rc != 0 && slsr_err_class(rc) != SLSR_CLASS_REJECT) {
-            slsr_batch_reset(batch);
-            return slsr_fail(err, rc, "no memory for the frames of one pull (%zu bytes)", raw_size);
-        }
-        result->logs++;
-        result->last_time_s = log.time_s;
-    }
-    return 0;
+    return rc == 0 ? intake_more(intake, batch, result, first_dead, err) : rc;
 }

@@ -8,9 +8,14 @@
 #include "codec/codec.h"
 #include "format/format.h"
 
+/* Frames of one piece. A pull is one piece unless its producer is hostile: 500,000 empty logs under
+ * a topic of 60 KB are 4 MB on the wire and 30 GB of frames. */
+enum { INTAKE_PIECE_BYTES = 64 * 1024 * 1024 };
+
 struct intake {
     struct codec *codec;
     struct format_plan *plan;
+    char cursor[SLSR_CURSOR_MAX + 1]; /* of the pull under way */
 };
 
 struct intake_result {
@@ -18,6 +23,7 @@ struct intake_result {
     uint64_t raw_bytes;
     uint32_t last_time_s; /* event time of the last log */
     uint32_t groups;
+    bool more; /* the batch is full: settle it and call intake_more */
 };
 
 int intake_open(struct intake *intake, const struct slsr_format_config *format,
@@ -28,6 +34,10 @@ void intake_close(struct intake *intake);
  * no frame are counted in batch->dead_count; the first one's reason goes to *first_dead. */
 int intake_take(struct intake *intake, struct slsr_bytes body, bool lz4, size_t raw_size,
                 const char *cursor, struct slsr_batch *batch, struct intake_result *result,
+                struct slsr_err *first_dead, struct slsr_err *err);
+
+/* The next piece of the same body. */
+int intake_more(struct intake *intake, struct slsr_batch *batch, struct intake_result *result,
                 struct slsr_err *first_dead, struct slsr_err *err);
 
 #endif

@@ -254,42 +254,61 @@ static void note_lag(struct run *r, const struct client_pull *pull, uint32_t las
     r->lag_s = at_end ? 0 : then > 0 && then < now_s ? now_s - then : 0;
 }
 
-/* Decodes and formats one pull into the free lane and hands it to the writer. */
-static int take(struct run *r, const struct client_pull *pull, struct slsr_err *err)
+/* Hands the free lane to the writer once the other one is on disk. `position`: the checkpoint. */
+static int hand_over(struct run *r, const char *position, struct slsr_err *err)
 {
     struct lane *lane = &r->lanes[r->turn];
-    struct intake_result result;
-    struct slsr_err dead = {0};
-    int rc = intake_take(&r->intake, pull->body, pull->lz4, pull->raw_size, r->cursor, &lane->batch,
-                         &result, &dead, err);
+    int rc = settle(r, &r->lanes[1 - r->turn]);
 
-    if (rc != 0)
-        return rc;
-    if (result.groups != pull->groups)
-        return slsr_fail(err, SLSR_EBADDATA,
-                         "the answer announces %u log groups but holds %u: asked for again",
-                         pull->groups, result.groups);
-    if (lane->batch.dead_count > 0)
-        diag(SLSR_LOG_WARNING, "consume", "%s/%s shard %u: %llu logs give no frame, the first: %s",
-             r->stream.project, r->stream.logstore, r->stream.shard,
-             (unsigned long long)lane->batch.dead_count, dead.text);
-    lane->cp.stream = r->stream;
-    memcpy(lane->cp.cursor, pull->next, sizeof lane->cp.cursor);
-    rc = settle(r, &r->lanes[1 - r->turn]);
     if (rc != 0)
         return rc;
     if (r->w->lost)
         return slsr_fail(err, SLSR_ELOST, "the shard was taken away");
+    lane->cp.stream = r->stream;
+    memcpy(lane->cp.cursor, position, sizeof lane->cp.cursor);
     rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, err);
     if (rc != 0)
         return rc;
     lane->under_way = true;
     r->turn = 1 - r->turn;
-    memcpy(r->cursor, pull->next, sizeof r->cursor);
-    r->g->pulled_logs += result.logs;
-    r->g->pulled_bytes += result.raw_bytes;
     r->g->dead_logs += lane->batch.dead_count;
     r->g->dropped_logs += lane->batch.dropped_count;
+    return 0;
+}
+
+/* Decodes and formats one pull into the free lane and hands it to the writer. A pull of several
+ * pieces moves the cursor with the last one: cut off in the middle, it is read again. */
+static int take(struct run *r, const struct client_pull *pull, struct slsr_err *err)
+{
+    struct intake_result result;
+    struct slsr_err dead = {0};
+    int rc = intake_take(&r->intake, pull->body, pull->lz4, pull->raw_size, r->cursor,
+                         &r->lanes[r->turn].batch, &result, &dead, err);
+
+    if (rc == 0 && result.groups != pull->groups)
+        rc = slsr_fail(err, SLSR_EBADDATA,
+                       "the answer announces %u log groups but holds %u: asked for again",
+                       pull->groups, result.groups);
+    while (rc == 0) {
+        const uint64_t dead_count = r->lanes[r->turn].batch.dead_count;
+
+        if (dead_count > 0)
+            diag(SLSR_LOG_WARNING, "consume",
+                 "%s/%s shard %u: %llu logs give no frame, the first: %s", r->stream.project,
+                 r->stream.logstore, r->stream.shard, (unsigned long long)dead_count, dead.text);
+        rc = hand_over(r, result.more ? r->cursor : pull->next, err);
+        if (rc != 0)
+            return rc;
+        r->g->pulled_logs += result.logs;
+        if (!result.more)
+            break;
+        /* the lane that is free now was settled in hand_over */
+        rc = intake_more(&r->intake, &r->lanes[r->turn].batch, &result, &dead, err);
+    }
+    if (rc != 0)
+        return rc;
+    memcpy(r->cursor, pull->next, sizeof r->cursor);
+    r->g->pulled_bytes += result.raw_bytes;
     note_lag(r, pull, result.last_time_s, false);
     return 0;
 }

@@ -52,11 +52,15 @@ static int preview_body(const struct slsr_config *config, const struct slsr_stre
     rc = intake_open(&intake, &config->format, stream, err);
     if (rc == 0)
         rc = intake_take(&intake, body, lz4, raw_size, cursor, &batch, &result, &dead, err);
-    if (rc == 0 && batch.dead_count > 0)
-        diag(SLSR_LOG_WARNING, "preview", "%llu logs give no frame, the first: %s",
-             (unsigned long long)batch.dead_count, dead.text);
-    if (rc == 0)
+    while (rc == 0) {
+        if (batch.dead_count > 0)
+            diag(SLSR_LOG_WARNING, "preview", "%llu logs give no frame, the first: %s",
+                 (unsigned long long)batch.dead_count, dead.text);
         rc = print_batch(&batch, left, out, err);
+        if (rc != 0 || !result.more || *left == 0)
+            break;
+        rc = intake_more(&intake, &batch, &result, &dead, err);
+    }
     intake_close(&intake);
     slsr_batch_fini(&batch);
     return rc;
