@@ -186,7 +186,7 @@ static void judge(struct replay *replay, const struct slsr_target_state *state, 
     snprintf(replay->cause, sizeof(replay->cause), "%.199s", state->error);
     if (replay->down_ns == 0)
         replay->down_ns = now;
-    if (now - replay->down_ns < replay->tool->timeout_ms * 1000000)
+    if ((now - replay->down_ns) / 1000000 < replay->tool->timeout_ms)
         return;
     replay->unreachable = true;
     slsr_stop_request(&replay->tool->stop);
@@ -225,7 +225,8 @@ static int not_reached(const struct replay *replay)
 {
     char waited[TEXT_SMALL];
 
-    cli_text_duration(waited, (replay->tool->timeout_ms + 999) / 1000);
+    cli_text_duration(waited,
+                      replay->tool->timeout_ms / 1000 + (replay->tool->timeout_ms % 1000 != 0));
     fputs("sls-spool: cannot reach ", stderr);
     cli_text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
     fprintf(stderr, ", gave up after %s: ", waited);
