@@ -18,7 +18,7 @@ enum {
     /* A heartbeat that hangs must end well before the group's timeout takes the shards away. */
     HEARTBEAT_TIMEOUT_MIN_MS = 2000,
     HEARTBEAT_TIMEOUT_MAX_MS = 15000,
-    JSON_LIMIT_BYTES = 16 << 20,
+    JSON_LIMIT_BYTES = 1 << 20, /* the parsed tree may take eighty times as much */
     PULL_LIMIT_BYTES = 256 << 20,
     LOGSTORE_NAME_MAX = 80,
     GROUP_NAME_MAX = 128

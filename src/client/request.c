@@ -6,6 +6,7 @@
  * made once more. Any other error answer becomes a code (codes.c) and one sentence: call, service's
  * code, status, request id, its message cut short, and what to do. Secrets that an answer echoes
  * are masked (I6). */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,11 +152,15 @@ static void build_target(struct client *c, const struct request *r)
 
 static void note_request_id(struct client *c)
 {
-    struct slsr_bytes id = {"-", 1};
+    struct slsr_bytes id;
+    bool legal = http_header(&c->response, "x-log-requestid", &id) && id.n > 0 &&
+                 id.n < sizeof c->request_id;
 
-    http_header(&c->response, "x-log-requestid", &id);
-    snprintf(c->request_id, sizeof c->request_id, "%.*s", id.n < 64 ? (int)id.n : 64, id.p);
-    answer_clean(c->request_id);
+    for (size_t i = 0; legal && i < id.n; i++)
+        legal = isalnum((unsigned char)id.p[i]) || id.p[i] == '-';
+    /* It goes into our sentences: a name of another shape is no name of the service. */
+    snprintf(c->request_id, sizeof c->request_id, "%.*s", legal ? (int)id.n : 1,
+             legal ? id.p : "-");
 }
 
 /* Builds, signs and sends once. 0: an answer with some status is there. */
@@ -165,15 +170,12 @@ static int attempt_once(struct client *c, const struct request *r, struct slsr_e
                                 .body = text_view(&c->body),
                                 .timeout_ms = r->timeout_ms,
                                 .limit_bytes = r->limit_bytes,
-                                .stop = c->stop};
+                                .stop = r->closing ? NULL : c->stop};
     struct attempt a;
     int rc;
 
-    if (slsr_stop_requested(c->stop)) {
-        if (!r->closing)
-            return slsr_fail(err, SLSR_ESTOPPED, "stopped before the request");
-        http.stop = NULL;
-    }
+    if (!r->closing && slsr_stop_requested(c->stop))
+        return slsr_fail(err, SLSR_ESTOPPED, "stopped before the request");
     rc = request_check_credentials(c->source, err);
     if (rc != 0)
         return rc;

@@ -48,7 +48,8 @@ struct request {
     struct slsr_pair query[REQUEST_QUERY_MAX]; /* decoded */
     size_t query_count;
     bool pull;
-    bool closing; /* may also be sent after stop was requested: it hands things over in order */
+    bool closing; /* sent and finished in spite of stop: it hands things over in order, and has its
+                   * own time limit */
     int64_t timeout_ms;
     size_t limit_bytes;
 };

@@ -43,7 +43,7 @@ struct run {
     int64_t told_ms;
     int64_t retry_ms;    /* monotonic; while down */
     int64_t up_ms;       /* since when up; 0: down */
-    int64_t down_ms;     /* since when down, over several attempts; 0: not */
+    int64_t down_ms;     /* since when nothing gets through, over attempts; 0: it does */
     uint64_t up_acked;   /* settled when the connection came up */
     int64_t stop_ms;     /* end of the drain; 0: stop has not fired */
     uint64_t rate_acked; /* settled at the last look */
@@ -119,7 +119,9 @@ static void look(struct run *r, int64_t now_ms)
             backoff_reset(&r->backoff);
             r->last_error[0] = '\0';
         }
-        if (r->state.acked > r->up_acked || r->state.acked >= feed_end(&r->feed))
+        /* To connect is nothing yet: right then nothing was offered and all of it is settled. */
+        if (r->state.acked > r->up_acked ||
+            (feed_idle(&r->feed) && r->state.acked >= feed_end(&r->feed)))
             r->down_ms = 0;
     }
     if (alarm != r->alarm) {
@@ -176,6 +178,7 @@ static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
     }
     if (rc == 0) {
         transport_flush(r->t, r->stop_ms != 0 || feed_complete(&r->feed));
+        now_ms = clock_mono_ms(); /* reading the spool takes time, evidence must not look older */
         rc = transport_turn(r->t, now_ms, &why);
     }
     if (rc != 0)
@@ -214,12 +217,12 @@ static void await(struct run *r, int64_t now_ms)
     int n = transport_poll(r->t, fds);
     int news = -1;
     int64_t wait = REPORT_MS;
-    bool can_feed = r->stop_ms == 0 && transport_ready(r->t);
+    bool can_feed = r->stop_ms == 0 && !feed_complete(&r->feed) && transport_ready(r->t);
     uint64_t eight;
 
     if (can_feed && !feed_idle(&r->feed))
         sooner(&wait, feed_due_ms(&r->feed, now_ms));
-    if (can_feed && feed_idle(&r->feed) && !feed_complete(&r->feed)) {
+    if (can_feed && feed_idle(&r->feed)) {
         sooner(&wait, r->d->to != UINT64_MAX || r->news < 0 ? NO_NEWS_MS : -1);
         if (r->news >= 0) {
             news = n;

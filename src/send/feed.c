@@ -53,6 +53,7 @@ void feed_seek(struct feed *f, uint64_t seq)
     memset(&f->run, 0, sizeof f->run);
     f->at = 0;
     f->end = seq;
+    f->stuck = 0; /* the same damage comes again on the way */
     f->idle = false;
 }
 
@@ -152,8 +153,11 @@ static int damaged(struct feed *f, const struct slsr_err *why)
     uint64_t position = slsr_range_position(f->range);
 
     if (position == f->stuck)
-        return SLSR_ECORRUPT; /* said before and no further */
+        return SLSR_ECORRUPT; /* no further */
     f->stuck = position;
+    if (position <= f->said)
+        return 0;
+    f->said = position;
     diag(SLSR_LOG_ERROR, "send",
          "target %s: the spool is damaged: %s; those frames are left out, run sls-spool verify",
          f->d->target->name != NULL ? f->d->target->name : "", why->text);

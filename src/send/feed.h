@@ -14,7 +14,8 @@ struct feed {
     struct slsr_run run; /* being offered */
     uint32_t at;         /* next frame of it */
     uint64_t end;        /* everything below was offered, or needs no sending */
-    uint64_t stuck;      /* position of the last damage */
+    uint64_t stuck;      /* position of the last damage since the last seek; 0: none */
+    uint64_t said;       /* damage up to this position was told */
     bool idle;           /* the spool has no more for now */
     double tokens;       /* frames that the rate allows now */
     int64_t tokens_ms;

@@ -183,10 +183,26 @@ static int fail_connect(struct dial *d, int errnum, struct slsr_err *err)
 {
     const char *cause = dial_cause(errnum);
 
+    d->refused = errnum == ECONNREFUSED || errnum == ETIMEDOUT || errnum == ECONNRESET ||
+                 errnum == EHOSTUNREACH;
     if (cause != NULL)
         return slsr_fail(err, SLSR_ENET, "%s port %d: %s", d->target->host, d->target->port, cause);
     return slsr_fail_errno(err, SLSR_ENET, errnum, "%s port %d: cannot connect", d->target->host,
                            d->target->port);
+}
+
+/* Nobody listens, but our own port happened to be the one that we connect to: TCP then talks to
+ * itself, and so does UDP. */
+static bool connected_to_itself(int fd)
+{
+    struct sockaddr_storage here, there;
+    socklen_t here_len = sizeof here, there_len = sizeof there;
+
+    memset(&here, 0, sizeof here);
+    memset(&there, 0, sizeof there);
+    return getsockname(fd, (struct sockaddr *)&here, &here_len) == 0 &&
+           getpeername(fd, (struct sockaddr *)&there, &there_len) == 0 && here_len == there_len &&
+           memcmp(&here, &there, here_len) == 0;
 }
 
 /* Tries the next addresses until one is on its way or done; error when none is left. */
@@ -202,8 +218,11 @@ static int connect_next(struct dial *d, int64_t now_ms, struct slsr_err *err)
             d->state = DIAL_CONNECTING;
             d->due_ms = now_ms + d->target->connect_timeout_ms;
             if (connect(d->fd, (const struct sockaddr *)&a->ss, a->len) == 0) {
-                d->state = DIAL_DONE;
-                return 0;
+                if (!connected_to_itself(d->fd)) {
+                    d->state = DIAL_DONE;
+                    return 0;
+                }
+                errno = ECONNREFUSED;
             }
             if (errno == EINPROGRESS || errno == EINTR)
                 return 0;
@@ -296,6 +315,8 @@ static int turn_connecting(struct dial *d, int64_t now_ms, struct slsr_err *err)
     } else if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         error = errno;
     }
+    if (error == 0 && connected_to_itself(d->fd))
+        error = ECONNREFUSED;
     if (error == 0) {
         d->state = DIAL_DONE;
         return 0;

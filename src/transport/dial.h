@@ -35,6 +35,7 @@ struct dial {
     unsigned attempts;
     int fd;
     int64_t due_ms; /* monotonic; of the present step */
+    bool refused;   /* the last failure was the far side's, not ours or the way's */
     struct slsr_err last;
 };
 

@@ -7,9 +7,11 @@
  * FIN is out) -> the peer closes back: all of that connection is proven, the spare takes over.
  * New frames wait while a rotation is in FLUSH or CLOSING: order stays strict and at most one
  * connection ever carries frames without evidence.
- * What can go wrong: any end of a connection, silence, a stall. All are one thing, a break: sample
- * once more, keep what has settled, drop the rest; the owner sends it again. How a connection broke
- * never adds evidence. A peer that can never prove trips a guard, and says so in the alarm. */
+ * What can go wrong: any end of a connection, silence, a stall. All are one thing, a break: keep
+ * what had settled while all was sound, drop the rest; the owner sends it again. How a connection
+ * broke never adds evidence. A peer that can never prove trips a guard, and says so in the alarm.
+ */
+#include "transport/guard.h"
 #include "transport/internal.h"
 #include "transport/stream.h"
 
@@ -17,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "base/clock.h"
 
 enum {
     SAMPLE_MS = 50,
@@ -27,9 +31,11 @@ enum {
     PROOF_BYTES = 16 * 1024 * 1024,
     PROOF_TIMEOUT_MIN_MS = 5000,
     PROOF_TIMEOUT_MAX_MS = 15000,
-    GUARD_FAILURES = 3,
+    SPARE_YOUNG_MS = 1000,
     GUARD_HOLD_MS = 3600 * 1000
 };
+
+#define NO_POSITION UINT64_MAX
 
 enum stage { STAGE_RUN, STAGE_SPARE, STAGE_FLUSH, STAGE_CLOSING };
 
@@ -42,11 +48,15 @@ struct tcp {
     int64_t sample_due_ms;
     int64_t proof_due_ms;
     int64_t spare_retry_ms;
-    int spare_failures;
-    int proof_failures; /* in a row, although everything was acknowledged */
-    bool fallback;      /* the guard has tripped */
+    int64_t spare_pause_ms; /* the last one; 0: none yet */
+    int64_t spare_ms;       /* when it came up */
+    int64_t heir_ms;        /* when the carrier came up, which was a spare before; 0: it was none */
+    int64_t healthy_ms;     /* last time that carrier and witness were both seen sound */
+    struct guard guard;
+    bool fallback; /* the guard has tripped */
     int64_t fallback_end_ms;
-    uint64_t position; /* evidence so far, over all connections */
+    uint64_t floor_at, proof_at; /* evidence that clears the guard once settled; or NO_POSITION */
+    uint64_t position;           /* evidence so far, over all connections */
 };
 
 static struct tcp *self(struct transport *t)
@@ -80,10 +90,28 @@ static bool unsettled(const struct tcp *t)
     return t->position > t->base.settle.settled;
 }
 
-/* Turns the newest figures into evidence and lets it age. */
-static void note(struct tcp *t, int64_t now_ms)
+/* What has aged by upto_ms is released, and may show that the receiver is a sound one. */
+static void release(struct tcp *t, int64_t upto_ms)
+{
+    uint64_t settled = settle_take(&t->base.settle, upto_ms, settle_ms(t));
+
+    if (settled >= t->proof_at) {
+        guard_clear(&t->guard, true);
+        t->spare_pause_ms = 0;
+        t->proof_at = NO_POSITION;
+    }
+    if (settled >= t->floor_at) {
+        guard_clear(&t->guard, false);
+        t->floor_at = NO_POSITION;
+    }
+}
+
+/* Turns the newest figures into evidence and lets it age: from when it was surely there, until both
+ * connections were last seen sound. Our thread may have slept at any place in between. */
+static void note(struct tcp *t)
 {
     uint64_t position = t->position;
+    int64_t now_ms = clock_mono_ms();
 
     switch (t->base.level) {
     case SLSR_DELIVERY_SENT:
@@ -100,10 +128,13 @@ static void note(struct tcp *t, int64_t now_ms)
     default:
         position = evidence_move(&t->carrier.ev, EVIDENCE_FLOOR);
     }
-    if (position > t->position)
+    if (position > t->position) {
         t->position = position;
+        if (!t->fallback && t->floor_at == NO_POSITION)
+            t->floor_at = position;
+    }
     settle_note(&t->base.settle, t->position, now_ms, settle_ms(t));
-    settle_take(&t->base.settle, now_ms, settle_ms(t));
+    release(t, settle_ms(t) > 0 ? t->healthy_ms : now_ms);
 }
 
 static void enter(struct tcp *t, enum stage stage, int64_t now_ms)
@@ -121,6 +152,7 @@ static void drop_all(struct tcp *t)
     piece_clear(&t->base.piece);
     settle_drop(&t->base.settle);
     t->position = t->base.settle.settled;
+    t->floor_at = t->proof_at = NO_POSITION;
     t->stage = STAGE_RUN;
     t->base.phase = SLSR_PHASE_IDLE;
 }
@@ -134,13 +166,43 @@ static void trip_guard(struct tcp *t, const char *alarm, int64_t now_ms)
     enter(t, STAGE_RUN, now_ms);
 }
 
-/* The break rule. */
+/* counts: it was the peer's doing, not a want of descriptors or a bad way to it. */
+static void spare_failed(struct tcp *t, bool counts, int64_t now_ms)
+{
+    const struct slsr_target_config *c = t->base.target;
+    int64_t pause = t->spare_pause_ms > 0 ? t->spare_pause_ms * 2 : c->retry_initial_ms;
+
+    if (pause > c->retry_max_ms)
+        pause = c->retry_max_ms;
+    if (pause < SAMPLE_MS)
+        pause = SAMPLE_MS;
+    t->spare_pause_ms = pause;
+    t->spare_retry_ms = now_ms + pause;
+    if (counts && guard_failed(&t->guard, &t->guard.spares, now_ms))
+        trip_guard(t,
+                   "the receiver takes no second connection, so the last frames count as taken "
+                   "when acknowledged",
+                   now_ms);
+}
+
+static void spare_is_sound(struct tcp *t)
+{
+    t->guard.spares.failures = 0;
+    t->spare_pause_ms = 0;
+}
+
+/* The break rule. When it broke nobody knows, only that it had not at healthy_ms. */
 static int broken(struct tcp *t, int rc, int64_t now_ms, struct slsr_err *err)
 {
     stream_sample(&t->carrier, now_ms);
-    note(t, now_ms);
+    if (settle_ms(t) == 0)
+        note(t);
+    else
+        release(t, t->healthy_ms);
+    if (t->heir_ms != 0 && now_ms - t->heir_ms < SPARE_YOUNG_MS)
+        spare_failed(t, true, now_ms);
     if (t->stage == STAGE_CLOSING && t->carrier.ev.acked == t->carrier.ev.wire_written &&
-        ++t->proof_failures >= GUARD_FAILURES)
+        guard_failed(&t->guard, &t->guard.proofs, now_ms))
         trip_guard(t,
                    "the receiver never closes a connection back, so the last frames count as taken "
                    "when acknowledged",
@@ -169,7 +231,8 @@ static int connected(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (rc != 0)
         return rc;
     t->base.phase = SLSR_PHASE_UP;
-    t->spare_failures = 0;
+    t->heir_ms = 0;
+    t->healthy_ms = now_ms;
     t->sample_due_ms = now_ms;
     enter(t, STAGE_RUN, now_ms);
     return 0;
@@ -189,13 +252,15 @@ static int finish_proof(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (error != 0 || t->carrier.ev.acked_raw != t->carrier.ev.wire_written + 1)
         return slsr_fail(err, SLSR_EREMOTE, "closed by peer before it had read to the end");
     t->position = evidence_prove(&t->carrier.ev);
+    if (t->proof_at == NO_POSITION)
+        t->proof_at = t->position;
     stream_fini(&t->carrier);
     t->carrier = t->spare;
     t->spare.fd = -1;
     memset(&t->spare.ev, 0, sizeof t->spare.ev);
     t->carrier.ev.position = t->carrier.ev.spool_end = t->position;
     t->carrier.progress_ms = now_ms;
-    t->proof_failures = 0;
+    t->heir_ms = t->spare_ms;
     enter(t, STAGE_RUN, now_ms);
     stream_sample(&t->carrier, now_ms);
     return 0;
@@ -224,59 +289,61 @@ static bool wants_spare(const struct tcp *t)
            (t->base.level == SLSR_DELIVERY_PROVEN && t->carrier.ev.wire_written > 0);
 }
 
-static void spare_failed(struct tcp *t, int64_t now_ms)
-{
-    int64_t wait = t->base.target->retry_initial_ms;
-
-    t->spare_retry_ms = now_ms + (wait < SAMPLE_MS ? SAMPLE_MS : wait);
-    if (++t->spare_failures >= GUARD_FAILURES)
-        trip_guard(t,
-                   "the receiver takes no second connection, so the last frames count as taken "
-                   "when acknowledged",
-                   now_ms);
-}
-
-static int dial_spare(struct tcp *t, int64_t now_ms)
+static void dial_spare(struct tcp *t, int64_t now_ms)
 {
     struct dial_addr peer;
     struct slsr_err ignored;
-    int fd, rc = 0;
+    bool refused;
+    int rc = 0;
 
     if (t->spare_dial.state == DIAL_IDLE) {
         if (now_ms < t->spare_retry_ms)
-            return 0;
+            return;
         rc = dial_start_at(&t->spare_dial, &t->carrier.peer, now_ms, &ignored);
     }
     if (rc == 0)
         rc = dial_turn(&t->spare_dial, now_ms, &ignored);
+    refused = rc != 0 && t->spare_dial.refused;
     if (rc == 0 && t->spare_dial.state == DIAL_DONE) {
-        fd = dial_claim(&t->spare_dial, &peer);
+        int fd = dial_claim(&t->spare_dial, &peer);
+
         rc = stream_init(&t->spare, fd, &peer, stall_ms(t), t->position, now_ms, &ignored);
-        if (rc == 0)
-            t->spare_failures = 0;
+        t->spare_ms = now_ms;
     }
     if (rc != 0)
-        spare_failed(t, now_ms);
-    return 0;
+        spare_failed(t, refused, now_ms);
 }
 
 static int watch_spare(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
     enum stream_read what;
+    bool young = now_ms - t->spare_ms < SPARE_YOUNG_MS;
+    bool fatal;
     int rc;
 
-    if (t->spare.fd < 0)
-        return wants_spare(t) ? dial_spare(t, now_ms) : 0;
+    if (t->spare.fd < 0) {
+        /* One that is on its way is seen through, wanted or not. */
+        if (wants_spare(t) || t->spare_dial.state != DIAL_IDLE)
+            dial_spare(t, now_ms);
+        return 0;
+    }
     rc = stream_watch(&t->spare, &what, err);
     if (rc == 0 && what == STREAM_EOF)
         rc = slsr_fail(err, SLSR_EREMOTE, "closed by peer");
-    if (rc == 0)
+    if (rc == 0) {
+        if (!young)
+            spare_is_sound(t);
         return 0;
+    }
     /* It was the witness: without it evidence that is still young means nothing. */
-    if (unsettled(t) || t->stage == STAGE_CLOSING)
+    fatal = unsettled(t) || t->stage == STAGE_CLOSING;
+    if (young)
+        spare_failed(t, true, now_ms);
+    if (fatal)
         return rc;
     stream_fini(&t->spare);
-    t->spare_retry_ms = now_ms + SAMPLE_MS;
+    if (t->spare_retry_ms < now_ms + SAMPLE_MS)
+        t->spare_retry_ms = now_ms + SAMPLE_MS;
     if (t->stage == STAGE_FLUSH)
         enter(t, STAGE_SPARE, now_ms);
     return 0;
@@ -297,7 +364,7 @@ static bool proof_due(const struct tcp *t, int64_t now_ms)
         return false;
     if (t->base.flush && piece_empty(&t->base.piece))
         return true;
-    if (t->base.level == SLSR_DELIVERY_PROVEN && ev->wire_written >= PROOF_BYTES)
+    if (!t->fallback && t->base.level == SLSR_DELIVERY_PROVEN && ev->wire_written >= PROOF_BYTES)
         return true;
     return now_ms - evidence_oldest_ms(ev) >= t->base.target->proof_interval_ms ||
            (piece_empty(&t->base.piece) && now_ms - t->carrier.last_ms >= idle_ms(t));
@@ -325,12 +392,14 @@ static int rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (t->fallback && now_ms >= t->fallback_end_ms) {
         t->fallback = false;
         t->base.alarm = NULL;
-        t->proof_failures = t->spare_failures = GUARD_FAILURES - 1; /* one more is enough */
+        guard_rearm(&t->guard);
     }
     if (t->stage == STAGE_RUN && proof_due(t, now_ms)) {
         if (t->fallback) {
-            t->position = evidence_move(&t->carrier.ev, EVIDENCE_ACKED);
-            note(t, now_ms);
+            /* A closed window shows that it does not read just now: wait. */
+            if (ev->wnd > 0)
+                t->position = evidence_move(&t->carrier.ev, EVIDENCE_ACKED);
+            note(t);
             return 0;
         }
         enter(t, STAGE_SPARE, now_ms);
@@ -377,12 +446,16 @@ static int turn_up(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
     struct piece *piece = &t->base.piece;
     uint32_t whole = 0;
+    int fd = t->carrier.fd;
     int rc = watch_carrier(t, now_ms, err);
 
     if (rc == 0)
         rc = watch_spare(t, now_ms, err);
     if (rc != 0)
         return rc;
+    /* An heir that took over just now has not been looked at yet. */
+    if (t->carrier.fd == fd)
+        t->healthy_ms = now_ms;
     if (!piece_empty(piece) && t->stage != STAGE_CLOSING) {
         uint64_t first = piece->first + piece->frames;
 
@@ -398,7 +471,7 @@ static int turn_up(struct tcp *t, int64_t now_ms, struct slsr_err *err)
         stream_sample(&t->carrier, now_ms);
         t->sample_due_ms = now_ms + (eager ? FLUSH_SAMPLE_MS : SAMPLE_MS);
     }
-    note(t, now_ms);
+    note(t);
     rc = rotate(t, now_ms, err);
     return rc != 0 ? rc : health(t, now_ms, err);
 }
@@ -464,7 +537,8 @@ static bool tcp_ready(const struct transport *base)
     if (t->carrier.fd < 0 || !piece_empty(&base->piece))
         return false;
     if (t->stage == STAGE_SPARE)
-        return t->carrier.ev.wire_written < 2 * (uint64_t)PROOF_BYTES;
+        return base->level != SLSR_DELIVERY_PROVEN ||
+               t->carrier.ev.wire_written < 2 * (uint64_t)PROOF_BYTES;
     return t->stage == STAGE_RUN;
 }
 
@@ -480,7 +554,7 @@ static int tcp_skip(struct transport *base, uint64_t seq, int64_t now_ms, struct
         t->position = ev->position = seq;
     if (seq > ev->spool_end)
         ev->spool_end = seq;
-    note(t, now_ms);
+    note(t);
     return 0;
 }
 
@@ -508,6 +582,7 @@ int tcp_open(struct transport **out, const struct slsr_target_config *target, st
     dial_init(&t->dial, target, SOCK_STREAM);
     dial_init(&t->spare_dial, target, SOCK_STREAM);
     t->carrier.fd = t->spare.fd = -1;
+    t->floor_at = t->proof_at = NO_POSITION;
     *out = &t->base;
     return 0;
 }

@@ -9,21 +9,24 @@
 #include "transport/dial.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/diag.h"
 
-enum { BATCH = 64, DUE_MS = 50 };
+enum { BATCH = 64, DUE_MS = 50, DATAGRAM_BYTES = 65507 };
 
 struct udp {
     struct transport base;
     struct dial dial;
     int fd;
     uint64_t position;
-    bool blocked; /* the socket buffer is full */
+    int64_t healthy_ms; /* last turn without an objection */
+    bool blocked;       /* the socket buffer is full */
 };
 
 static void drop_all(struct udp *u)
@@ -157,6 +160,7 @@ static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
         if (rc != 0 || u->dial.state != DIAL_DONE)
             return rc;
         u->fd = dial_claim(&u->dial, &peer);
+        u->healthy_ms = now_ms;
         t->phase = SLSR_PHASE_UP;
     }
     if (t->phase == SLSR_PHASE_IDLE)
@@ -164,8 +168,12 @@ static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
     rc = watch(u, err);
     if (rc == 0)
         rc = write_piece(u, err);
-    settle_note(&t->settle, u->position, now_ms, settle);
-    settle_take(&t->settle, now_ms, settle);
+    if (rc == 0)
+        u->healthy_ms = now_ms;
+    /* Nobody knows when the objection came, only that there was none at healthy_ms. */
+    if (rc == 0 || settle == 0)
+        settle_note(&t->settle, u->position, clock_mono_ms(), settle);
+    settle_take(&t->settle, settle > 0 ? u->healthy_ms : clock_mono_ms(), settle);
     if (rc != 0) {
         drop_all(u);
         return slsr_wrap(err, rc, "%s port %d", t->target->host, t->target->port);
@@ -207,7 +215,8 @@ static int udp_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct sl
     (void)err;
     if (seq > u->position)
         u->position = seq;
-    settle_note(&t->settle, u->position, now_ms, t->target->settle_ms);
+    (void)now_ms;
+    settle_note(&t->settle, u->position, clock_mono_ms(), t->target->settle_ms);
     return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "receiver.h"
 #include "send/send.h"
 #include "slsrelay/deliver.h"
+#include "transport/guard.h"
 
 static char siem[] = "siem", loopback[] = "127.0.0.1", nowhere[] = "no-such-host.invalid";
 
@@ -280,21 +281,107 @@ static void test_refused_then_there(void **state)
     teardown(&w);
 }
 
-/* A receiver that answers each FIN by a reset can never prove: the guard gives in, and says so. */
-static void test_guard(void **state)
+static void guarded(struct receiver *rx)
 {
     struct world w;
-    struct receiver *rx = new_receiver();
     struct slsr_err err = {0, ""};
+    int64_t span = guard_span_ms;
 
-    (void)state;
-    rx->reset_at_eof = true;
+    guard_span_ms = 0;
     setup(&w, rx, 500);
     receiver_start(rx);
     if (deliver(&w, 501, &err) != 0)
         fail_msg("%s", err.text);
     assert_true(w.saw_alarm);
     check_complete(&w);
+    teardown(&w);
+    guard_span_ms = span;
+}
+
+/* A receiver that answers each FIN by a reset can never prove: the guard gives in, and says so. */
+static void test_guard(void **state)
+{
+    struct receiver *rx = new_receiver();
+
+    (void)state;
+    rx->reset_at_eof = true;
+    guarded(rx);
+}
+
+/* One that ends each second connection at once cannot be a witness: the same. */
+static void test_guard_one_connection(void **state)
+{
+    struct receiver *rx = new_receiver();
+
+    (void)state;
+    rx->only_one = true;
+    guarded(rx);
+}
+
+/* Overwrites a byte of frame `number` in the segment's file. */
+static void damage(struct world *w, unsigned number)
+{
+    char path[128], text[32], *all, *hit;
+    FILE *file;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/seg-%016x.mdb", w->dir, 1);
+    snprintf(text, sizeof text, "n=%u; ", number);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    all = malloc(4 << 20);
+    assert_non_null(all);
+    n = fread(all, 1, 4 << 20, file);
+    hit = memmem(all, n, text, strlen(text));
+    assert_non_null(hit);
+    assert_int_equal(fseek(file, hit - all, SEEK_SET), 0);
+    assert_int_equal(fputc('X', file), 'X');
+    assert_int_equal(fclose(file), 0);
+    free(all);
+}
+
+/* A damaged chunk lies between the settled position and the break: it is met twice. */
+static void test_damage_then_break(void **state)
+{
+    struct world w;
+    struct receiver *rx = new_receiver();
+    struct slsr_err err = {0, ""};
+
+    (void)state;
+    rx->fin_at = 1500; /* 500 frames behind the damage */
+    setup(&w, rx, 3000);
+    w.target.settle_ms = 1000;
+    damage(&w, 1500);
+    receiver_start(rx);
+    if (deliver(&w, 3001, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_true(w.last.reconnects >= 1);
+    assert_int_equal(w.last.acked, 3001);
+    for (unsigned i = 1; i <= 3000; i++)
+        assert_int_equal(rx->seen[i] > 0, i <= 1000 || i > 2000);
+    assert_int_equal(rx->disorder, 0);
+    teardown(&w);
+}
+
+/* A receiver that ends each connection at once is connected again and again, and yet given up. */
+static void test_give_up_on_slammer(void **state)
+{
+    struct world w;
+    struct receiver *rx = new_receiver();
+    struct slsr_err err = {0, ""};
+    struct slsr_delivery d = {.from = 1, .to = 11, .report = report, .give_up_ms = 150};
+
+    (void)state;
+    rx->slam = true;
+    setup(&w, rx, 10);
+    d.target = &w.target;
+    d.spool = w.spool;
+    d.ctx = &w;
+    d.stop = &w.stop;
+    receiver_start(rx);
+    assert_int_equal(slsr_deliver_run(&d, &err), SLSR_ENET);
+    assert_non_null(strstr(err.text, "gave up"));
+    assert_int_equal(w.last.acked, 1);
     teardown(&w);
 }
 
@@ -431,9 +518,12 @@ int main(void)
         cmocka_unit_test(test_fin_over_unread),
         cmocka_unit_test(test_refused_then_there),
         cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_guard_one_connection),
+        cmocka_unit_test(test_damage_then_break),
         cmocka_unit_test(test_stop_drains),
         cmocka_unit_test(test_filter_and_rate),
         cmocka_unit_test(test_give_up_and_probe),
+        cmocka_unit_test(test_give_up_on_slammer),
         cmocka_unit_test(test_udp),
     };
 

@@ -115,6 +115,14 @@ static void serve(struct receiver *r, int i)
     }
 }
 
+static bool busy(const struct receiver *r)
+{
+    for (int i = 0; i < RECEIVER_CONNS; i++)
+        if (r->conns[i].fd >= 0)
+            return true;
+    return false;
+}
+
 static void welcome(struct receiver *r)
 {
     int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -122,6 +130,10 @@ static void welcome(struct receiver *r)
     if (fd < 0)
         return;
     r->connections++;
+    if (r->slam || (r->only_one && busy(r))) {
+        close(fd);
+        return;
+    }
     for (int i = 0; i < RECEIVER_CONNS; i++) {
         if (r->conns[i].fd >= 0)
             continue;

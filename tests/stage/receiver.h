@@ -15,6 +15,8 @@ struct receiver {
     unsigned stall_at; /* frames read in total, then nobody reads; 0: never */
     unsigned fin_at;   /* then FIN over unread data, once; 0: never */
     bool reset_at_eof; /* never closes back: always RST */
+    bool only_one;     /* ends a second connection at once */
+    bool slam;         /* ends every connection at once */
     int small_rcvbuf;  /* bytes, 0: default */
     void (*on_count)(void *ctx, unsigned frames); /* in the receiver's thread; may be NULL */
     void *ctx;

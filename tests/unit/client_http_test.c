@@ -310,7 +310,7 @@ static void troubles(void **state)
         {ERROR("403", "*", "{\"errorCode\":\"ReadQuotaExceed\",\"errorMessage\":\"slow\"}"), KEEP,
          NULL, 0, SLSR_EQUOTA, "ReadQuotaExceed"},
         {"HTTP/1.1 500 X\r\nx-log-requestid: " TOKEN "\r\nContent-Length: 0\r\n\r\n", KEEP, NULL, 0,
-         SLSR_ESERVER, "****"},
+         SLSR_ESERVER, "request -)"},
     };
 
     (void)state;

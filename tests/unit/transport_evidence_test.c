@@ -9,6 +9,7 @@
 
 #include "transport/evidence.h"
 #include "transport/framing.h"
+#include "transport/guard.h"
 
 static struct evidence_sample sample(uint64_t acked, uint32_t wnd)
 {
@@ -171,6 +172,32 @@ static void test_framing(void **state)
     piece_fini(&piece);
 }
 
+static void test_guard(void **state)
+{
+    const int64_t span = guard_span_ms;
+    struct guard g = {.proven = false};
+
+    (void)state;
+    /* Many failures in a short time are a receiver that hangs or restarts. */
+    for (int64_t now = 1000; now < 1000 + span; now += span / 100)
+        assert_false(guard_failed(&g, &g.proofs, now));
+    assert_true(guard_failed(&g, &g.proofs, 1000 + span));
+    guard_rearm(&g);
+    assert_true(guard_failed(&g, &g.proofs, 2000 + span));
+    /* Settled evidence in between: the count begins anew. */
+    guard_clear(&g, false);
+    assert_false(guard_failed(&g, &g.proofs, 3000 + span));
+    assert_false(guard_failed(&g, &g.proofs, 3000 + 2 * span)); /* old, but only two */
+    assert_true(guard_failed(&g, &g.proofs, 3001 + 2 * span));
+    assert_int_equal(g.spares.failures, 0);
+    /* It has proven once: it can, so it takes longer to believe that it cannot. */
+    guard_clear(&g, true);
+    for (int i = 0; i < 3; i++)
+        assert_false(guard_failed(&g, &g.spares, 5000 + i * span));
+    assert_false(guard_failed(&g, &g.spares, 4999 + GUARD_PROVEN_FACTOR * span));
+    assert_true(guard_failed(&g, &g.spares, 5000 + GUARD_PROVEN_FACTOR * span));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_settle),
         cmocka_unit_test(test_settle_ring_full),
         cmocka_unit_test(test_framing),
+        cmocka_unit_test(test_guard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
