@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -162,8 +163,8 @@ static void tell(struct consume *g, int rc, int *last, const struct slsr_err *er
     if (rc == SLSR_ESTOPPED || rc == *last)
         return;
     if (rc != 0)
-        diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s; will try again", g->stream.project,
-             g->stream.logstore, err->text);
+        diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s%s", g->stream.project, g->stream.logstore,
+             err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else if (*last != 1)
         diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again", g->stream.project,
              g->stream.logstore);

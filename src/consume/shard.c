@@ -6,6 +6,7 @@
  * it never moves the cursor. A full or failing spool stops the pulling, nothing else. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -57,8 +58,8 @@ static void tell(struct run *r, int rc, const struct slsr_err *err)
         return;
     if (rc != 0)
         diag(rc == SLSR_EQUOTA ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "consume",
-             "%s/%s shard %u: %s; will try again", r->stream.project, r->stream.logstore,
-             r->stream.shard, err->text);
+             "%s/%s shard %u: %s%s", r->stream.project, r->stream.logstore, r->stream.shard,
+             err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else
         diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: goes on", r->stream.project,
              r->stream.logstore, r->stream.shard);
