@@ -92,24 +92,41 @@ static void done(struct udp *u, uint32_t n)
     u->position = piece->first + piece->frames;
 }
 
+/* An error behind the first datagrams of a batch is not told by the kernel, the batch is only cut
+ * short. When there is room, it was no full buffer. */
+static bool has_room(const struct udp *u)
+{
+    struct pollfd p = {u->fd, POLLOUT, 0};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+}
+
 static int write_piece(struct udp *u, struct slsr_err *err)
 {
     struct piece *piece = &u->base.piece;
     struct mmsghdr msgs[BATCH];
     struct iovec iov[BATCH];
-    bool refused = false;
+    bool refused = false, swallowed = false, retried = false;
 
     u->blocked = false;
     while (!piece_empty(piece)) {
         uint64_t first = piece->first + piece->frames;
-        int n =
-            sendmmsg(u->fd, msgs, (unsigned)prepare(piece, msgs, iov), MSG_DONTWAIT | MSG_NOSIGNAL);
+        int asked = prepare(piece, msgs, iov);
+        int n = sendmmsg(u->fd, msgs, (unsigned)asked, MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (n > 0) {
-            refused = false;
+            refused = retried = false;
             done(u, (uint32_t)n);
             transport_book(&u->base, first, (uint64_t)n);
+            /* What cut the last batch short does not stand in the way: it was a refusal. */
+            if (swallowed)
+                return slsr_fail(err, SLSR_ENET, "%s", dial_cause(ECONNREFUSED));
+            swallowed = n < asked && has_room(u);
+        } else if (errno == EMSGSIZE && !retried && iov[0].iov_len <= DATAGRAM_BYTES) {
+            swallowed = false;
+            retried = true; /* it may be news of an earlier datagram */
         } else if (errno == EMSGSIZE) {
+            swallowed = retried = false;
             dead(u, first, iov[0].iov_len);
             done(u, 1);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
