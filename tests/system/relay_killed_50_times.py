@@ -5,12 +5,16 @@ A service with four shards generates logs all the time. A relay pulls them, spoo
 them to a sink; again and again it is killed at a random moment and started anew on the same spool.
 When all logs are in, the spool holds each of them exactly once, in the order of its shard, judged by
 provenance against what the service itself hands out. The sink has every log at least once.
+SLSR_RECEIVER=rsyslog or syslogng puts that real receiver in the sink's place and stops and starts it
+twice in between.
 """
+import os
 import random
 import time
 
 import harness
 import oracle
+import siem_stopped_twice as siem
 from harness import check, env_number, judge_received
 
 
@@ -24,11 +28,22 @@ def test(rig):
     # The logs last about as long as the kills, so that each one interrupts real work.
     rate = max(1, int(logs / (kills * longest / 2 + 5)))
     rig.start_sim("--generate", f"{logs}@{rate}", "--seed", str(seed % 1000))
-    received = rig.path("received")
-    sink = rig.start_sink("--output", received)
+    kind = os.environ.get("SLSR_RECEIVER")
+    if kind:
+        siem.fetch()
+        sink = siem.Receiver(rig, kind)
+        sink.start()
+        received = sink.out
+    else:
+        received = rig.path("received")
+        sink = rig.start_sink("--output", received)
     config = rig.config(sink.port)
     done_before = 0
     for turn in range(kills):
+        if kind and turn in (kills // 4, kills * 5 // 8):
+            sink.stop()
+        if kind and turn in (kills * 3 // 8, kills * 3 // 4):
+            sink.start()
         relay = rig.start_relay(config, name=f"sls-relay {turn}")
         time.sleep(moments.uniform(0, longest))
         if not relay.running():
@@ -44,6 +59,8 @@ def test(rig):
     status = rig.wait_drained(logs)
     check(relay.stop() == 0, "TERM did not end the relay with exit 0")
 
+    if kind:
+        sink.stop()
     expected = oracle.Reader(rig.sim_port).marks()
     check(len(expected) == logs, f"the service holds {len(expected)} logs, not {logs}")
     frames = rig.cat()

@@ -95,4 +95,5 @@ def test(_):
             siem_stopped(rig, kind, logs)
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)
