@@ -81,7 +81,7 @@ static struct target *find_target(struct slsr_spool *spool, const char *name)
     return NULL;
 }
 
-/* Calls back for each target record of ack.mdb. */
+/* All target records of ack.mdb; the caller frees the array. */
 static int read_targets(struct slsr_spool *spool, struct slsr_target_state **out, size_t *count,
                         struct slsr_err *err)
 {

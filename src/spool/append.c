@@ -1,8 +1,8 @@
 /* The writer thread: takes what waits, one transaction for all of it, one sync (I1). HOT.
  *
  * While a transaction commits, the next batches gather in the queue, so the group grows with the
- * load and an idle spool commits at once. Frames are copied once,
- * straight into the page that LMDB reserves.
+ * load and an idle spool commits at once. Frames
+ * are copied once, straight into the page that LMDB reserves.
  * A failed commit leaves nothing visible; every ticket of the group gets the error and its owner
  * may submit the same batch again. */
 #include <errno.h>
@@ -22,7 +22,6 @@ struct group {
     struct slsr_ticket *head;
     size_t bytes; /* wire bytes and table of all frames */
     uint64_t frames;
-    uint64_t wire;
 };
 
 static size_t ticket_bytes(const struct slsr_ticket *ticket)
@@ -363,7 +362,6 @@ static void take_group(struct slsr_spool *spool, struct group *group)
             break;
         group->bytes += ticket_bytes(t);
         group->frames += t->batch->frame_count;
-        group->wire += t->batch->used;
         last = t;
     }
     spool->queue_head = last->next;
