@@ -21,12 +21,12 @@ static int no_raw(const struct tool *tool)
     return 0;
 }
 
-static void age(char out[TEXT_SMALL], const struct figures *figures, int64_t arrival_ms)
+static void age(char out[TEXT_SMALL], const struct slsr_status *figures, int64_t arrival_ms)
 {
     cli_text_duration(out, (figures->now_ms - arrival_ms) / 1000);
 }
 
-static void spool_line(const struct figures *figures)
+static void spool_line(const struct slsr_status *figures)
 {
     const struct slsr_spool_stat *stat = &figures->stat;
     char frames[TEXT_SMALL];
@@ -48,7 +48,7 @@ static void spool_line(const struct figures *figures)
     printf("; %s\n", stat->live ? "relay is running" : "no relay running");
 }
 
-static void target_line(const struct figures *figures, const struct target_figures *target)
+static void target_line(const struct slsr_status *figures, const struct slsr_target_figures *target)
 {
     const struct slsr_target_state *state = &target->state;
     char text[TEXT_SMALL];
@@ -89,7 +89,7 @@ static void target_line(const struct figures *figures, const struct target_figur
     fputc('\n', stdout);
 }
 
-static void status_text(const struct figures *figures)
+static void status_text(const struct slsr_status *figures)
 {
     spool_line(figures);
     if (figures->target_count == 0)
@@ -102,7 +102,7 @@ static void status_text(const struct figures *figures)
         fputs("no shard has been read yet\n", stdout);
 }
 
-static void json_targets(const struct figures *figures, const char *only)
+static void json_targets(const struct slsr_status *figures, const char *only)
 {
     bool first = true;
 
@@ -111,57 +111,20 @@ static void json_targets(const struct figures *figures, const char *only)
         if (only != NULL && strcmp(figures->targets[i].state.name, only) != 0)
             continue;
         fputs(first ? "\n  " : ",\n  ", stdout);
-        figures_json_target(stdout, &figures->targets[i]);
+        slsr_status_write_target(stdout, &figures->targets[i]);
         first = false;
     }
     fputc(']', stdout);
 }
 
-static void json_shards(const struct figures *figures)
+static void json_shards(const struct slsr_status *figures)
 {
     fputc('[', stdout);
     for (size_t i = 0; i < figures->shard_count; i++) {
         fputs(i == 0 ? "\n  " : ",\n  ", stdout);
-        figures_json_shard(stdout, &figures->shards[i]);
+        slsr_status_write_shard(stdout, &figures->shards[i]);
     }
     fputc(']', stdout);
-}
-
-static void json_totals(const struct slsr_spool_stat *stat)
-{
-    printf("\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"oldest_seq\":%" PRIu64
-           ",\"newest_seq\":%" PRIu64 ",\"next_seq\":%" PRIu64 ",\"disk_bytes\":%" PRIu64
-           ",\"segments\":%" PRIu32 ",\"live\":%s",
-           stat->frames, stat->bytes, stat->oldest_seq, stat->next_seq > 0 ? stat->next_seq - 1 : 0,
-           stat->next_seq, stat->disk_bytes, stat->segments, stat->live ? "true" : "false");
-}
-
-/* One line with -o jsonl (and so one a second with --watch), else readable. */
-static void status_json(const struct figures *figures, bool one_line)
-{
-    const char *gap = one_line ? "" : "\n ";
-
-    fputc('{', stdout);
-    json_totals(&figures->stat);
-    printf(",%s\"targets\":", gap);
-    if (one_line) {
-        fputc('[', stdout);
-        for (size_t i = 0; i < figures->target_count; i++) {
-            fputs(i == 0 ? "" : ",", stdout);
-            figures_json_target(stdout, &figures->targets[i]);
-        }
-        fputs("],\"shards\":[", stdout);
-        for (size_t i = 0; i < figures->shard_count; i++) {
-            fputs(i == 0 ? "" : ",", stdout);
-            figures_json_shard(stdout, &figures->shards[i]);
-        }
-        fputs("]}\n", stdout);
-        return;
-    }
-    json_targets(figures, NULL);
-    printf(",%s\"shards\":", gap);
-    json_shards(figures);
-    fputs("}\n", stdout);
 }
 
 /* One backlog against the thresholds; tells what passed. */
@@ -190,7 +153,7 @@ static bool behind(const struct tool *tool, const char *name, uint64_t frames, i
 
 /* Before a target has registered, nothing has been delivered: the whole spool is behind. Without a
  * relay nothing flows at all, however small the backlog still is. */
-static bool check(const struct tool *tool, const struct figures *figures)
+static bool check(const struct tool *tool, const struct slsr_status *figures)
 {
     bool over = !figures->stat.live;
 
@@ -198,7 +161,7 @@ static bool check(const struct tool *tool, const struct figures *figures)
         fputs("no relay is running: frames are neither taken in nor sent, start sls-relay\n",
               tool->output == OUT_TEXT ? stdout : stderr);
     for (size_t i = 0; i < figures->target_count; i++) {
-        const struct target_figures *target = &figures->targets[i];
+        const struct slsr_target_figures *target = &figures->targets[i];
         over |= behind(tool, target->state.name, target->backlog_frames, target->oldest_age_s);
     }
     if (figures->target_count == 0) {
@@ -214,20 +177,21 @@ static bool check(const struct tool *tool, const struct figures *figures)
 
 static int status_once(struct tool *tool)
 {
-    struct figures figures;
+    struct slsr_status figures;
     struct slsr_err err = {0};
     int code = 0;
 
-    int rc = figures_read(&figures, tool->spool, &err);
+    int rc = slsr_status_read(&figures, tool->spool, &err);
     if (rc == 0) {
         if (tool->output != OUT_TEXT)
-            status_json(&figures, tool->output == OUT_JSONL);
+            /* one line a second with -o jsonl --watch */
+            slsr_status_write(stdout, &figures, tool->output == OUT_JSONL);
         else if (!tool_given(tool, OPT_CHECK))
             status_text(&figures);
         if (tool_given(tool, OPT_CHECK) && check(tool, &figures))
             code = EXIT_NOTHING;
     }
-    figures_free(&figures);
+    slsr_status_free(&figures);
     return rc != 0 ? tool_fail(&err) : code;
 }
 
@@ -254,7 +218,7 @@ int verb_status(struct tool *tool)
     return code;
 }
 
-static void targets_table(const struct figures *figures, const char *only)
+static void targets_table(const struct slsr_status *figures, const char *only)
 {
     struct table table;
 
@@ -264,7 +228,7 @@ static void targets_table(const struct figures *figures, const char *only)
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         cli_table_cell(&table, "%s", heads[i]);
     for (size_t i = 0; i < figures->target_count; i++) {
-        const struct target_figures *target = &figures->targets[i];
+        const struct slsr_target_figures *target = &figures->targets[i];
         const struct slsr_target_state *state = &target->state;
         char bytes[TEXT_SMALL];
         char oldest[TEXT_SMALL] = "-";
@@ -287,7 +251,7 @@ static void targets_table(const struct figures *figures, const char *only)
 }
 
 /* Nothing to show: says which names there are. */
-static int no_target(const struct figures *figures, const char *name)
+static int no_target(const struct slsr_status *figures, const char *name)
 {
     if (figures->target_count == 0) {
         fputs("sls-spool: no target has registered yet: start the relay with one\n", stderr);
@@ -306,14 +270,14 @@ static int no_target(const struct figures *figures, const char *name)
 
 int verb_targets(struct tool *tool)
 {
-    struct figures figures;
+    struct slsr_status figures;
     struct slsr_err err = {0};
     bool found = false;
     int code = no_raw(tool);
 
     if (code != 0)
         return code;
-    int rc = figures_read(&figures, tool->spool, &err);
+    int rc = slsr_status_read(&figures, tool->spool, &err);
     for (size_t i = 0; i < figures.target_count; i++)
         found |= tool->target == NULL || strcmp(figures.targets[i].state.name, tool->target) == 0;
     if (rc == 0 && tool->output == OUT_TEXT && found) {
@@ -325,25 +289,25 @@ int verb_targets(struct tool *tool)
         for (size_t i = 0; i < figures.target_count; i++) {
             if (tool->target != NULL && strcmp(figures.targets[i].state.name, tool->target) != 0)
                 continue;
-            figures_json_target(stdout, &figures.targets[i]);
+            slsr_status_write_target(stdout, &figures.targets[i]);
             fputc('\n', stdout);
         }
     }
     if (rc == 0 && !found)
         code = no_target(&figures, tool->target);
-    figures_free(&figures);
+    slsr_status_free(&figures);
     return rc != 0 ? tool_fail(&err) : code;
 }
 
 int verb_shards(struct tool *tool)
 {
-    struct figures figures;
+    struct slsr_status figures;
     struct slsr_err err = {0};
     int code = no_raw(tool);
 
     if (code != 0)
         return code;
-    int rc = figures_read(&figures, tool->spool, &err);
+    int rc = slsr_status_read(&figures, tool->spool, &err);
     size_t count = figures.shard_count;
     if (rc == 0 && tool->output == OUT_TEXT && count > 0) {
         figures_table_shards(&figures, stdout, "");
@@ -352,11 +316,11 @@ int verb_shards(struct tool *tool)
         fputc('\n', stdout);
     } else if (rc == 0 && tool->output == OUT_JSONL) {
         for (size_t i = 0; i < count; i++) {
-            figures_json_shard(stdout, &figures.shards[i]);
+            slsr_status_write_shard(stdout, &figures.shards[i]);
             fputc('\n', stdout);
         }
     }
-    figures_free(&figures);
+    slsr_status_free(&figures);
     if (rc != 0)
         return tool_fail(&err);
     if (count > 0)
@@ -379,7 +343,7 @@ int verb_stats(struct tool *tool)
     double average = stat.frames > 0 ? (double)stat.bytes / (double)stat.frames : 0;
     if (tool->output != OUT_TEXT) {
         fputc('{', stdout);
-        json_totals(&stat);
+        slsr_status_write_totals(stdout, &stat);
         fputs(",\"average_frame_bytes\":", stdout);
         cli_json_real(stdout, average);
         fputs("}\n", stdout);
