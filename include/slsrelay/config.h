@@ -92,6 +92,8 @@ struct slsr_format_config {
     enum slsr_utf8 invalid_utf8;
 };
 
+enum slsr_compression { SLSR_COMPRESSION_NONE, SLSR_COMPRESSION_LZ4 };
+
 struct slsr_spool_config {
     char *path;
     int64_t max_size_bytes;
@@ -99,6 +101,8 @@ struct slsr_spool_config {
     enum slsr_when_full when_full;
     int64_t retention_time_ms;
     int64_t retention_size_bytes; /* "20%" is resolved against max_size at load */
+    enum slsr_compression compression;
+    char *encryption_key_file; /* NULL: frames are stored as they are */
 };
 
 struct slsr_target_config {

@@ -13,6 +13,7 @@
 
 struct slsr_spool;
 struct slsr_range;
+struct prepared; /* the spool's own */
 
 enum slsr_spool_mode {
     SLSR_SPOOL_WRITE, /* the daemon: takes LOCK, creates what is missing */
@@ -20,8 +21,9 @@ enum slsr_spool_mode {
 };
 
 /* SLSR_ENOSPOOL (read mode, nothing there), SLSR_EBUSY (another relay has LOCK), SLSR_EPERM,
- * SLSR_ECREATE, SLSR_ECORRUPT, SLSR_EVERSION, SLSR_EIO. config is copied. Only `path` matters in
- * read mode. */
+ * SLSR_ECREATE, SLSR_ECORRUPT, SLSR_EVERSION, SLSR_EIO, SLSR_ECONFIG (key file). config is copied.
+ * In read mode only `path` and `encryption_key_file` matter; without the key everything but the
+ * frames' content can be read. */
 int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *config,
                     enum slsr_spool_mode mode, struct slsr_err *err);
 void slsr_spool_close(struct slsr_spool *spool); /* flushes ack positions; NULL is fine */
@@ -33,12 +35,15 @@ struct slsr_ticket {
     struct slsr_ticket *next;
     const struct slsr_batch *batch;
     const struct slsr_checkpoint *checkpoint;
-    uint64_t first; /* out: sequence of the first frame */
+    uint64_t first;            /* out: sequence of the first frame */
+    struct prepared *prepared; /* the spool's: chunks ready to be written */
     int rc;
     bool done;
     struct slsr_err err;
 };
-/* Hands a batch and the checkpoint behind it to the writer; both borrowed until settle. */
+/* Hashes, compresses and encrypts the batch in the caller's thread, then hands it and the
+ * checkpoint behind it to the writer; both borrowed until settle. SLSR_ENOMEM, SLSR_ETOOBIG,
+ * SLSR_EUSAGE. */
 int slsr_spool_submit(struct slsr_spool *spool, struct slsr_ticket *ticket,
                       const struct slsr_batch *batch, const struct slsr_checkpoint *checkpoint,
                       struct slsr_err *err);
@@ -71,7 +76,7 @@ int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t 
 void slsr_range_close(struct slsr_range *range);
 /* Next frame: 0; SLSR_ENOMATCH at the end for now (a follower may call again later);
  * SLSR_ECORRUPT for a chunk that fails its checksum (call again: it is skipped; err names the
- * sequences). */
+ * sequences); SLSR_ECONFIG when its key is missing (not skipped: seek past it to go on). */
 int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct slsr_err *err);
 /* A run of frames as stored, back to back with octet counts, at most max_bytes (but at least one
  * frame), for senders: no copy. `ends` has count offsets, one behind each frame's last byte,
@@ -178,6 +183,7 @@ int slsr_spool_seek_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, 
  * Returns 0 (no damage), SLSR_ECORRUPT (damage was reported), or another error. */
 struct slsr_verify {
     uint64_t segments, chunks, frames, bytes, damaged;
+    uint64_t sealed_chunks; /* encrypted, key not at hand: only their checksums were looked at */
     bool deep;
     void (*bad)(void *ctx, const char *sentence);
     void (*progress)(void *ctx, uint64_t done_frames, uint64_t all_frames); /* may be NULL */

@@ -109,8 +109,8 @@ static const struct option table[] = {
     NAMES("spool.when_full", OPT_ENUM, SPL(when_full), "block|drop_oldest", "\"block\"", "stop pulling, or give up the oldest frames"),
     NUMBER("spool.retention_time", OPT_DURATION, SPL(retention_time_ms), 0, 3660 * DAY, "\"24h\"", "how long delivered frames are kept"),
     NUMBER("spool.retention_size", OPT_SHARE, SPL(retention_size_bytes), 0, 1024 * TIB, "\"20%\"", "how much of delivered frames is kept; a share is of max_size"),
-    LATER("spool.compression", "\"none\"", "compression of the spool"),
-    LATER("spool.encryption_key_file", "null", "key to encrypt the spool with"),
+    NAMES("spool.compression", OPT_ENUM, SPL(compression), "none|lz4", "\"none\"", "lz4: a quarter of the disk for three times the CPU of writing"),
+    TEXT("spool.encryption_key_file", SPL(encryption_key_file), "null", "keys of 64 hex digits, one a line: the first encrypts new frames, all are tried for reading"),
 
     TEXT("targets.name", TGT(name), "null", "name in status, metrics and selectors; siem, siem-2 and so on by default"),
     NAMES("targets.protocol", OPT_ENUM, TGT(protocol), "tcp|tls|udp|relp", "\"tcp\"", "transport; tls and relp are not available in this version"),

@@ -17,38 +17,81 @@
 #include "base/clock.h"
 
 enum { GROUP_BYTES = 64 * 1024 * 1024, KEEP_CACHED_BYTES = 64 * 1024 * 1024 };
+/* Preparations kept for reuse: two batches under way per shard, and what is too dear to keep. */
+enum { POOL_MAX = 64, POOL_BYTES = 32 * 1024 * 1024 };
 
 struct group {
     struct slsr_ticket *head;
-    size_t bytes; /* wire bytes and table of all frames */
+    size_t bytes; /* of all chunks as stored */
     uint64_t frames;
 };
 
 static size_t ticket_bytes(const struct slsr_ticket *ticket)
 {
-    return ticket->batch->used + ticket->batch->frame_count * LAYOUT_META_BYTES + 4096;
+    return ticket->prepared->stored_bytes + 4096;
+}
+
+/* Lock not held. */
+static struct prepared *borrow_prepared(struct slsr_spool *spool)
+{
+    struct prepared *p;
+
+    pthread_mutex_lock(&spool->lock);
+    p = spool->pool;
+    if (p != NULL) {
+        spool->pool = p->next;
+        spool->pool_count--;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return p != NULL ? p : prepared_new();
+}
+
+/* Lock held. */
+static void give_back_prepared(struct slsr_spool *spool, struct prepared *p)
+{
+    if (spool->pool_count >= POOL_MAX || p->size > POOL_BYTES) {
+        prepared_free(p);
+        return;
+    }
+    p->next = spool->pool;
+    spool->pool = p;
+    spool->pool_count++;
 }
 
 int slsr_spool_submit(struct slsr_spool *spool, struct slsr_ticket *ticket,
                       const struct slsr_batch *batch, const struct slsr_checkpoint *checkpoint,
                       struct slsr_err *err)
 {
+    struct prepared *prepared;
+    int rc;
+
     if (spool->mode != SLSR_SPOOL_WRITE)
         return slsr_fail(err, SLSR_EUSAGE, "this spool is open for reading");
+    prepared = borrow_prepared(spool);
+    rc = prepared == NULL
+             ? slsr_fail(err, SLSR_ENOMEM, "no memory to prepare a batch")
+             : prepare_batch(prepared, batch, spool->config.compression, spool->crypt, err);
     ticket->next = NULL;
     ticket->batch = batch;
     ticket->checkpoint = checkpoint;
+    ticket->prepared = prepared;
     ticket->done = false;
     ticket->rc = 0;
     pthread_mutex_lock(&spool->lock);
-    if (spool->queue_tail != NULL)
-        spool->queue_tail->next = ticket;
-    else
-        spool->queue_head = ticket;
-    spool->queue_tail = ticket;
-    pthread_cond_signal(&spool->work);
+    if (rc != 0) {
+        if (prepared != NULL)
+            give_back_prepared(spool, prepared);
+        ticket->prepared = NULL;
+    } else {
+        if (spool->queue_tail != NULL)
+            spool->queue_tail->next = ticket;
+        else
+            spool->queue_head = ticket;
+        spool->queue_tail = ticket;
+        pthread_cond_signal(&spool->work);
+    }
     pthread_mutex_unlock(&spool->lock);
-    return 0;
+    return rc;
 }
 
 int slsr_spool_settle(struct slsr_spool *spool, struct slsr_ticket *ticket, struct slsr_err *err)
@@ -99,56 +142,27 @@ static int stream_id(struct slsr_spool *spool, const struct slsr_checkpoint *cp,
     return rc;
 }
 
-static size_t chunk_end(const struct slsr_batch *batch, size_t from)
+static int put_chunk(struct slsr_spool *spool, struct segment *seg, MDB_txn *txn,
+                     struct chunk *chunk, uint64_t bytes_before)
 {
-    const size_t base = from == 0 ? 0 : batch->meta[from - 1].end;
-    size_t to = from + 1; /* a bigger frame is a chunk of its own */
-
-    while (to < batch->frame_count && batch->meta[to].end - base <= CHUNK_BYTES)
-        to++;
-    return to;
-}
-
-static void time_span(const struct slsr_batch *batch, size_t from, size_t to, uint32_t *min,
-                      uint32_t *max)
-{
-    *min = UINT32_MAX;
-    *max = 0;
-    for (size_t i = from; i < to; i++) {
-        if (batch->meta[i].time_s < *min)
-            *min = batch->meta[i].time_s;
-        if (batch->meta[i].time_s > *max)
-            *max = batch->meta[i].time_s;
-    }
-}
-
-static int put_chunk(struct segment *seg, MDB_txn *txn, const struct slsr_batch *batch, size_t from,
-                     size_t to, struct layout_header *header, uint64_t bytes_before)
-{
-    const size_t base = from == 0 ? 0 : batch->meta[from - 1].end;
-    const size_t wire = batch->meta[to - 1].end - base;
+    const struct chunk_header *header = &chunk->header;
+    const struct layout_index index = {.count = header->count,
+                                       .bytes = chunk->wire_bytes,
+                                       .arrival_ms = header->arrival_ms,
+                                       .min_time_s = header->min_time_s,
+                                       .max_time_s = header->max_time_s,
+                                       .stream = header->stream,
+                                       .bytes_before = bytes_before};
     unsigned char record[LAYOUT_INDEX_BYTES];
-    struct layout_index index = {.bytes_before = bytes_before};
     size_t seq = (size_t)header->first;
     MDB_val key = {sizeof seq, &seq};
-    MDB_val data;
-    int rc;
+    MDB_val data = {chunk_size(chunk), NULL};
+    int rc = mdb_put(txn, seg->chunks, &key, &data, MDB_RESERVE | MDB_APPEND);
 
-    header->count = (uint32_t)(to - from);
-    header->payload_bytes = (uint32_t)layout_payload_bytes(wire, to - from, strlen(batch->cursor));
-    header->payload_hash = layout_batch_hash(batch, from, to);
-    time_span(batch, from, to, &header->min_time_s, &header->max_time_s);
-    data = (MDB_val){LAYOUT_HEADER_BYTES + (size_t)header->payload_bytes, NULL};
-    rc = mdb_put(txn, seg->chunks, &key, &data, MDB_RESERVE | MDB_APPEND);
     if (rc != 0)
         return rc;
-    layout_put_chunk(data.mv_data, header, batch, from, to);
-    index.count = header->count;
-    index.bytes = (uint32_t)wire;
-    index.arrival_ms = header->arrival_ms;
-    index.min_time_s = header->min_time_s;
-    index.max_time_s = header->max_time_s;
-    index.stream = header->stream;
+    if (chunk_write(chunk, spool->crypt, spool->writer_box, data.mv_data, NULL) != 0)
+        return ENOMEM;
     layout_put_index(record, &index);
     data = (MDB_val){sizeof record, record};
     return mdb_put(txn, seg->index, &key, &data, MDB_APPEND);
@@ -157,26 +171,25 @@ static int put_chunk(struct segment *seg, MDB_txn *txn, const struct slsr_batch 
 static int put_ticket(struct slsr_spool *spool, struct segment *seg, MDB_txn *txn,
                       struct slsr_ticket *ticket, uint64_t *seq, uint64_t *bytes, int64_t now)
 {
-    const struct slsr_batch *batch = ticket->batch;
     const struct slsr_checkpoint *cp = ticket->checkpoint;
+    struct prepared *prepared = ticket->prepared;
     unsigned char record[LAYOUT_STREAM_BYTES];
     char name[LAYOUT_KEY_MAX];
-    struct layout_header header = {.arrival_ms = now};
     MDB_val key;
     MDB_val data;
     uint32_t id = 0;
     int rc = stream_id(spool, cp, &id);
 
-    header.stream = id;
     ticket->first = *seq;
-    for (size_t from = 0; rc == 0 && from < batch->frame_count;) {
-        const size_t to = chunk_end(batch, from);
+    for (size_t i = 0; rc == 0 && i < prepared->count; i++) {
+        struct chunk *chunk = &prepared->chunks[i];
 
-        header.first = *seq;
-        rc = put_chunk(seg, txn, batch, from, to, &header, *bytes);
-        *seq += to - from;
-        *bytes += batch->meta[to - 1].end - (from == 0 ? 0 : batch->meta[from - 1].end);
-        from = to;
+        chunk->header.first = *seq;
+        chunk->header.stream = id;
+        chunk->header.arrival_ms = now;
+        rc = put_chunk(spool, seg, txn, chunk, *bytes);
+        *seq += chunk->header.count;
+        *bytes += chunk->wire_bytes;
     }
     key = (MDB_val){layout_key(name, &cp->stream), name};
     data = (MDB_val){layout_put_stream(record, id, cp->cursor), record};
@@ -216,6 +229,8 @@ static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
     MDB_envinfo info;
     MDB_stat st;
 
+    if (seg->worn)
+        return true;
     if (seg->next == seg->first || mdb_env_info(seg->env, &info) != 0 ||
         mdb_env_stat(seg->env, &st) != 0)
         return false;
@@ -229,6 +244,8 @@ static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_er
 
     if (rc != 0)
         return rc;
+    if (!old->worn) /* without its summary a look-up reads its index: slower, not wrong */
+        segment_seal(old, NULL);
     pthread_mutex_lock(&spool->lock);
     old->active = false;
     old->disk_bytes = segment_disk(spool, old);
@@ -395,6 +412,8 @@ void *append_thread(void *arg)
         for (struct slsr_ticket *t = group.head; t != NULL;) {
             struct slsr_ticket *after = t->next;
 
+            give_back_prepared(spool, t->prepared);
+            t->prepared = NULL;
             t->rc = rc;
             t->err = err;
             t->done = true;

@@ -12,6 +12,8 @@
 
 #include <lmdb.h>
 
+#include "spool/chunk.h"
+#include "spool/crypt.h"
 #include "spool/layout.h"
 
 #include "slsrelay/spool.h"
@@ -20,6 +22,8 @@ struct segment {
     uint64_t first;
     unsigned refs;       /* open as long as > 0 or it is the writer's active one */
     bool active;         /* the writer's */
+    bool worn;           /* nothing more goes into it: written by an older layout, or broken */
+    uint32_t version;    /* of its head */
     bool doomed;         /* unlinked; close at the last release */
     uint64_t next;       /* sequence behind its last frame; 0 = look into it */
     uint64_t end_bytes;  /* total wire bytes behind its last frame (with next) */
@@ -50,7 +54,7 @@ struct target {
 enum { SEGMENTS_MAX = 65536, STREAMS_MAX = 65536, TARGETS_MAX = 64, NEWS_MAX = 128 };
 
 struct slsr_spool {
-    struct slsr_spool_config config; /* strings owned: path */
+    struct slsr_spool_config config; /* string owned: path */
     enum slsr_spool_mode mode;
     size_t segment_bytes;
     int lock_fd;
@@ -69,6 +73,10 @@ struct slsr_spool {
     int news[NEWS_MAX];
     size_t news_count;
     struct slsr_ticket *queue_head, *queue_tail;
+    struct crypt *crypt;          /* keys; NULL: frames are stored as they are */
+    struct crypt_box *writer_box; /* the writer's cipher */
+    struct prepared *pool;        /* memory for batches to come */
+    size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
     uint64_t total_bytes;      /* wire bytes ever stored (writer mode) */
     _Atomic uint64_t read_seq; /* how far the live reader (a sender) is; 0: none */
@@ -99,6 +107,12 @@ int segment_tail(struct segment *seg, struct slsr_err *err);
 /* Makes seg-<next_seq> with head and all streams in its first transaction, active. Lock not held.
  */
 int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_err *err);
+/* Brings the head of an empty segment of an older layout up to date. */
+int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
+/* Writes the summary record of a segment that gets no more frames. */
+int segment_seal(struct segment *seg, struct slsr_err *err);
+/* Its summary: false when it has none (not sealed, damaged, or of version 1). */
+bool segment_summary(struct segment *seg, struct layout_summary *out);
 uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg);
 int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
 /* Reads into *data the value of the greatest key <= seq in db. Lock not needed. */

@@ -1,38 +1,11 @@
-/* Keys and values of the spool, byte by byte. HOT: layout_batch_hash and layout_put_chunk
- * (tests/bench "append"). Every value ends in, or begins with, an xxh3-64 of its other bytes, so
- * that LMDB handing out a wrong page is noticed. */
+/* Keys and small values of the spool, byte by byte (chunks: chunk.c). Every value ends in an
+ * xxh3-64 of its other bytes, so that LMDB handing out a wrong page is noticed. */
 #include <stdio.h>
 
-#define XXH_STATIC_LINKING_ONLY /* for a hash state on the stack */
 #include <xxhash.h>
 
+#include "spool/bytes.h"
 #include "spool/layout.h"
-
-enum { MAGIC = 0x534c5343 /* "SLSC" */, FRAMING_OCTET = 1, CODEC_NONE = 0 };
-
-static unsigned char *put32(unsigned char *p, uint32_t v)
-{
-    p[0] = (unsigned char)(v >> 24);
-    p[1] = (unsigned char)(v >> 16);
-    p[2] = (unsigned char)(v >> 8);
-    p[3] = (unsigned char)v;
-    return p + 4;
-}
-
-static unsigned char *put64(unsigned char *p, uint64_t v)
-{
-    return put32(put32(p, (uint32_t)(v >> 32)), (uint32_t)v);
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-    return (uint64_t)get32(p) << 32 | get32(p + 4);
-}
 
 /* Checksum behind `n` bytes; returns the whole length. */
 static size_t seal(unsigned char *out, size_t n)
@@ -44,133 +17,6 @@ static size_t seal(unsigned char *out, size_t n)
 static bool sealed(const unsigned char *p, size_t n)
 {
     return n > 8 && get64(p + n - 8) == XXH3_64bits(p, n - 8);
-}
-
-size_t layout_payload_bytes(size_t frame_bytes, size_t count, size_t cursor_len)
-{
-    return frame_bytes + count * LAYOUT_META_BYTES + cursor_len + 1;
-}
-
-static size_t batch_start(const struct slsr_batch *batch, size_t from)
-{
-    return from == 0 ? 0 : batch->meta[from - 1].end;
-}
-
-static void put_meta(unsigned char out[LAYOUT_META_BYTES], const struct slsr_frame_meta *meta,
-                     size_t base)
-{
-    unsigned char *p = put32(out, (uint32_t)(meta->end - base));
-
-    p = put32(p, meta->group);
-    p = put32(p, meta->index);
-    p = put32(p, meta->time_s);
-    put32(p, meta->time_ns);
-}
-
-uint64_t layout_batch_hash(const struct slsr_batch *batch, size_t from, size_t to)
-{
-    const size_t base = batch_start(batch, from);
-    const size_t cursor_len = strlen(batch->cursor);
-    unsigned char records[64 * LAYOUT_META_BYTES];
-    unsigned char tail[SLSR_CURSOR_MAX + 1];
-    XXH3_state_t state;
-    size_t n = 0;
-
-    XXH3_64bits_reset(&state);
-    XXH3_64bits_update(&state, batch->data + base, batch->meta[to - 1].end - base);
-    for (size_t i = from; i < to; i++) {
-        put_meta(records + n, &batch->meta[i], base);
-        n += LAYOUT_META_BYTES;
-        if (n == sizeof records || i + 1 == to) {
-            XXH3_64bits_update(&state, records, n);
-            n = 0;
-        }
-    }
-    memcpy(tail, batch->cursor, cursor_len);
-    tail[cursor_len] = (unsigned char)cursor_len;
-    XXH3_64bits_update(&state, tail, cursor_len + 1);
-    return XXH3_64bits_digest(&state);
-}
-
-void layout_put_chunk(unsigned char *out, const struct layout_header *header,
-                      const struct slsr_batch *batch, size_t from, size_t to)
-{
-    const size_t base = batch_start(batch, from);
-    const size_t bytes = batch->meta[to - 1].end - base;
-    const size_t cursor_len = strlen(batch->cursor);
-    unsigned char *p = put32(out, MAGIC);
-
-    *p++ = LAYOUT_VERSION;
-    *p++ = CODEC_NONE;
-    *p++ = FRAMING_OCTET;
-    *p++ = 0;
-    p = put64(p, header->first);
-    p = put32(p, header->count);
-    p = put32(p, header->payload_bytes);
-    p = put32(p, header->payload_bytes); /* stored length: the same without compression */
-    p = put32(p, header->stream);
-    p = put64(p, (uint64_t)header->arrival_ms);
-    p = put32(p, header->min_time_s);
-    p = put32(p, header->max_time_s);
-    p = put64(p, header->payload_hash);
-    p = put64(p, XXH3_64bits(out, LAYOUT_HEADER_BYTES - 8));
-    memcpy(p, batch->data + base, bytes);
-    p += bytes;
-    for (size_t i = from; i < to; i++, p += LAYOUT_META_BYTES)
-        put_meta(p, &batch->meta[i], base);
-    memcpy(p, batch->cursor, cursor_len);
-    p[cursor_len] = (unsigned char)cursor_len;
-}
-
-int layout_get_chunk(const void *value, size_t size, struct layout_chunk *chunk, bool *header_ok,
-                     struct slsr_err *err)
-{
-    const unsigned char *p = value;
-    struct layout_header *h = &chunk->header;
-    size_t tail;
-    size_t frames;
-
-    *header_ok = false;
-    if (size < LAYOUT_HEADER_BYTES || get32(p) != MAGIC ||
-        get64(p + 56) != XXH3_64bits(p, LAYOUT_HEADER_BYTES - 8))
-        return slsr_fail(err, SLSR_ECORRUPT, "chunk header is damaged");
-    if (p[4] != LAYOUT_VERSION || p[5] != CODEC_NONE || p[6] != FRAMING_OCTET)
-        return slsr_fail(err, SLSR_EVERSION,
-                         "chunk of version %u codec %u framing %u: "
-                         "written by a newer sls-relay",
-                         p[4], p[5], p[6]);
-    h->first = get64(p + 8);
-    h->count = get32(p + 16);
-    h->payload_bytes = get32(p + 20);
-    h->stream = get32(p + 28);
-    h->arrival_ms = (int64_t)get64(p + 32);
-    h->min_time_s = get32(p + 40);
-    h->max_time_s = get32(p + 44);
-    h->payload_hash = get64(p + 48);
-    *header_ok = true;
-    p += LAYOUT_HEADER_BYTES;
-    if (h->payload_bytes == 0 || h->payload_bytes != size - LAYOUT_HEADER_BYTES || h->count == 0 ||
-        XXH3_64bits(p, h->payload_bytes) != h->payload_hash)
-        return slsr_fail(err, SLSR_ECORRUPT, "chunk payload does not match its checksum");
-    /* The checksum protects against the disk; these protect against a forged file. */
-    tail = (size_t)p[h->payload_bytes - 1] + 1;
-    if (tail > SLSR_CURSOR_MAX + 1 ||
-        (uint64_t)h->count * LAYOUT_META_BYTES + tail > h->payload_bytes)
-        return slsr_fail(err, SLSR_ECORRUPT, "chunk table does not fit its payload");
-    frames = h->payload_bytes - tail - (size_t)h->count * LAYOUT_META_BYTES;
-    chunk->frames = (struct slsr_bytes){(const char *)p, frames};
-    chunk->meta = p + frames;
-    chunk->cursor = (struct slsr_bytes){(const char *)p + h->payload_bytes - tail, tail - 1};
-    return 0;
-}
-
-void layout_get_meta(const unsigned char *record, struct slsr_frame_meta *meta)
-{
-    meta->end = get32(record);
-    meta->group = get32(record + 4);
-    meta->index = get32(record + 8);
-    meta->time_s = get32(record + 12);
-    meta->time_ns = get32(record + 16);
 }
 
 void layout_put_index(unsigned char out[LAYOUT_INDEX_BYTES], const struct layout_index *index)
@@ -227,6 +73,39 @@ bool layout_get_head(const void *value, size_t size, struct layout_head *head)
     head->bytes_before = get64(p + 12);
     head->created_ms = (int64_t)get64(p + 20);
     memcpy(head->lineage, p + 28, sizeof head->lineage);
+    return true;
+}
+
+void layout_put_summary(unsigned char out[LAYOUT_SUMMARY_BYTES], const struct layout_summary *s)
+{
+    unsigned char *p = put64(out, s->next);
+
+    p = put64(p, s->end_bytes);
+    p = put64(p, (uint64_t)s->oldest_ms);
+    p = put64(p, (uint64_t)s->newest_ms);
+    p = put32(p, s->min_time_s);
+    p = put32(p, s->max_time_s);
+    p = put32(p, s->chunks);
+    p = put32(p, 0);
+    p = put64(p, s->streams);
+    put64(p, 0);
+    seal(out, LAYOUT_SUMMARY_BYTES - 8);
+}
+
+bool layout_get_summary(const void *value, size_t size, struct layout_summary *s)
+{
+    const unsigned char *p = value;
+
+    if (size != LAYOUT_SUMMARY_BYTES || !sealed(p, size))
+        return false;
+    s->next = get64(p);
+    s->end_bytes = get64(p + 8);
+    s->oldest_ms = (int64_t)get64(p + 16);
+    s->newest_ms = (int64_t)get64(p + 24);
+    s->min_time_s = get32(p + 32);
+    s->max_time_s = get32(p + 36);
+    s->chunks = get32(p + 40);
+    s->streams = get64(p + 48);
     return true;
 }
 

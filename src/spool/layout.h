@@ -6,26 +6,14 @@
 #include "slsrelay/spool.h"
 
 enum {
-    LAYOUT_VERSION = 1,
-    LAYOUT_HEADER_BYTES = 64,
-    LAYOUT_META_BYTES = 20,
+    LAYOUT_VERSION = 2,
     LAYOUT_INDEX_BYTES = 48,
     LAYOUT_KEY_MAX = 2 * SLSR_NAME_MAX + 16,
     LAYOUT_STREAM_BYTES = 4 + 1 + SLSR_CURSOR_MAX + 8,
     LAYOUT_TARGET_BYTES = 512,
     LAYOUT_NOTE_BYTES = 8 + 8 + 1 + SLSR_CURSOR_MAX + 8,
     LAYOUT_HEAD_BYTES = 64,
-    CHUNK_BYTES = 256 * 1024 /* a chunk closes here: fits the L2 cache while hashed and copied */
-};
-
-struct layout_header {
-    uint64_t first;
-    uint32_t count;
-    uint32_t payload_bytes;
-    uint32_t stream;
-    int64_t arrival_ms;
-    uint32_t min_time_s, max_time_s;
-    uint64_t payload_hash;
+    LAYOUT_SUMMARY_BYTES = 72
 };
 
 struct layout_index {
@@ -45,31 +33,22 @@ struct layout_head { /* record "head" of database m: one per segment */
     unsigned char lineage[16];
 };
 
-/* A chunk's value taken apart; views into it. */
-struct layout_chunk {
-    struct layout_header header;
-    struct slsr_bytes frames;
-    const unsigned char *meta; /* count records of LAYOUT_META_BYTES */
-    struct slsr_bytes cursor;  /* cursor of the pull */
+/* Record "summary" of database m, written when a segment is sealed: enough to pass it by. */
+struct layout_summary {
+    uint64_t next;                /* sequence behind its last frame */
+    uint64_t end_bytes;           /* total wire bytes behind its last frame */
+    int64_t oldest_ms, newest_ms; /* arrival of its first and last frame */
+    uint32_t min_time_s, max_time_s;
+    uint32_t chunks;
+    uint64_t streams; /* bit (stream id % 64) for each stream with frames in it */
 };
-
-size_t layout_payload_bytes(size_t frame_bytes, size_t count, size_t cursor_len);
-/* Hash of a payload that still lies in pieces: the batch's frames [from, to). */
-uint64_t layout_batch_hash(const struct slsr_batch *batch, size_t from, size_t to);
-/* Writes header and payload of the batch's frames [from, to) to out (LAYOUT_HEADER_BYTES +
- * payload). */
-void layout_put_chunk(unsigned char *out, const struct layout_header *header,
-                      const struct slsr_batch *batch, size_t from, size_t to);
-/* Checks magic, version, sizes and checksums. 0, SLSR_ECORRUPT, SLSR_EVERSION. When only the
- * payload is bad, chunk->header is filled and `header_ok` true. */
-int layout_get_chunk(const void *value, size_t size, struct layout_chunk *chunk, bool *header_ok,
-                     struct slsr_err *err);
-void layout_get_meta(const unsigned char *record, struct slsr_frame_meta *meta);
 
 void layout_put_index(unsigned char out[LAYOUT_INDEX_BYTES], const struct layout_index *index);
 bool layout_get_index(const void *value, size_t size, struct layout_index *index);
 void layout_put_head(unsigned char out[LAYOUT_HEAD_BYTES], const struct layout_head *head);
 bool layout_get_head(const void *value, size_t size, struct layout_head *head);
+void layout_put_summary(unsigned char out[LAYOUT_SUMMARY_BYTES], const struct layout_summary *s);
+bool layout_get_summary(const void *value, size_t size, struct layout_summary *s);
 
 /* "project/logstore/shard"; returns its length. Names hold no '/' (checked by configuration). */
 size_t layout_key(char out[LAYOUT_KEY_MAX], const struct slsr_stream *stream);

@@ -21,7 +21,8 @@ struct slsr_range {
     uint64_t seq, to;
     struct segment *seg;
     MDB_txn *txn; /* reset between calls */
-    struct layout_chunk chunk;
+    struct chunk_view chunk;
+    struct chunk_reader reader;
     bool loaded;
     uint32_t at;        /* frame inside the chunk that comes next */
     uint32_t *ends;     /* of each frame, from the start of the chunk */
@@ -80,13 +81,14 @@ void slsr_range_close(struct slsr_range *range)
     leave_segment(range);
     if (range->live)
         range->spool->readers--;
+    chunk_reader_fini(&range->reader);
     free(range->ends);
     free(range);
 }
 
 void slsr_range_seek(struct slsr_range *range, uint64_t seq)
 {
-    const struct layout_header *h = &range->chunk.header;
+    const struct chunk_header *h = &range->chunk.header;
 
     range->seq = seq == 0 ? 1 : seq;
     if (range->loaded && range->seq >= h->first && range->seq < h->first + h->count)
@@ -184,7 +186,7 @@ static int skip_by_time(struct slsr_range *range)
 
 static int decode_table(struct slsr_range *range, struct slsr_err *err)
 {
-    const struct layout_chunk *chunk = &range->chunk;
+    const struct chunk_view *chunk = &range->chunk;
     uint32_t last = 0;
 
     if (range->ends_size < chunk->header.count) {
@@ -199,7 +201,7 @@ static int decode_table(struct slsr_range *range, struct slsr_err *err)
     for (uint32_t i = 0; i < chunk->header.count; i++) {
         struct slsr_frame_meta meta;
 
-        layout_get_meta(chunk->meta + (size_t)i * LAYOUT_META_BYTES, &meta);
+        chunk_meta(chunk->meta + (size_t)i * CHUNK_META_BYTES, &meta);
         if (meta.end <= last || meta.end > chunk->frames.n)
             return slsr_fail(err, SLSR_ECORRUPT, "the table of a chunk points outside of it");
         range->ends[i] = meta.end;
@@ -252,7 +254,8 @@ static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, st
     } else if (range->live) {
         give_pages_back(range, data.mv_data);
     }
-    rc = layout_get_chunk(data.mv_data, data.mv_size, &range->chunk, &header_ok, err);
+    rc = chunk_read(data.mv_data, data.mv_size, range->spool->crypt, &range->reader, &range->chunk,
+                    &header_ok, err);
     if (rc == 0 && range->chunk.header.first != first)
         rc = slsr_fail(err, SLSR_ECORRUPT, "chunk header names another sequence");
     if (rc == 0)
@@ -289,15 +292,11 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         rc = segment_floor(cursor, range->seq, &key, &data);
     if (rc == 0) {
         uint64_t first = env_key(&key);
-        struct layout_chunk chunk;
-        bool header_ok;
-        MDB_val probe = data;
+        struct chunk_header header;
 
         /* does it reach up to seq? The count sits in the header. */
-        layout_get_chunk(probe.mv_data,
-                         probe.mv_size < LAYOUT_HEADER_BYTES ? 0 : LAYOUT_HEADER_BYTES, &chunk,
-                         &header_ok, NULL);
-        if (first < range->seq && (!header_ok || first + chunk.header.count <= range->seq)) {
+        if (first < range->seq && (chunk_header(data.mv_data, data.mv_size, &header, NULL) != 0 ||
+                                   first + header.count <= range->seq)) {
             rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
             if (rc == 0) {
                 first = env_key(&key);
@@ -438,7 +437,7 @@ int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct s
     }
     if (rc != 0)
         return rc;
-    layout_get_meta(range->chunk.meta + (size_t)range->at * LAYOUT_META_BYTES, &meta);
+    chunk_meta(range->chunk.meta + (size_t)range->at * CHUNK_META_BYTES, &meta);
     start = range->at == 0 ? 0 : range->ends[range->at - 1];
     frame->seq = range->seq;
     frame->arrival_ms = range->chunk.header.arrival_ms;

@@ -142,7 +142,7 @@ static int open_databases(struct segment *seg, unsigned flags, const char *path,
     MDB_txn *txn = NULL;
     MDB_val key = {4, (void *)"head"};
     MDB_val data;
-    struct layout_head head;
+    struct layout_head head = {0};
     int rc = mdb_txn_begin(seg->env, NULL, (flags & MDB_CREATE) ? 0 : MDB_RDONLY, &txn);
 
     for (int i = 0; rc == 0 && i < 4; i++)
@@ -158,6 +158,7 @@ static int open_databases(struct segment *seg, unsigned flags, const char *path,
                              "use the newer version",
                              path, head.version, LAYOUT_VERSION);
         }
+        seg->version = head.version;
     }
     if (rc != 0) {
         mdb_txn_abort(txn);
@@ -333,20 +334,118 @@ int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct s
                                          (unsigned long long)seg->first);
 }
 
-static int first_transaction(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+static void put_head(struct slsr_spool *spool, const struct segment *seg, uint64_t bytes_before,
+                     unsigned char value[LAYOUT_HEAD_BYTES])
 {
     struct layout_head head = {.version = LAYOUT_VERSION,
                                .first = seg->first,
-                               .bytes_before = spool->total_bytes,
+                               .bytes_before = bytes_before,
                                .created_ms = clock_wall_ms()};
+
+    memcpy(head.lineage, spool->lineage, sizeof head.lineage);
+    layout_put_head(value, &head);
+}
+
+int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+{
     unsigned char value[LAYOUT_HEAD_BYTES];
     MDB_val key = {4, (void *)"head"};
     MDB_val data = {sizeof value, value};
     MDB_txn *txn = NULL;
     int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
 
-    memcpy(head.lineage, spool->lineage, sizeof head.lineage);
-    layout_put_head(value, &head);
+    put_head(spool, seg, seg->end_bytes, value);
+    if (rc == 0)
+        rc = mdb_put(txn, seg->meta, &key, &data, 0);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else if (txn != NULL)
+        mdb_txn_abort(txn);
+    if (rc == 0)
+        seg->version = LAYOUT_VERSION;
+    return rc == 0 ? 0
+                   : env_fail(err, rc, "cannot bring the empty segment %016llx up to date",
+                              (unsigned long long)seg->first);
+}
+
+static int summarize(struct segment *seg, MDB_txn *txn, struct layout_summary *sum)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_cursor_open(txn, seg->index, &cursor);
+
+    *sum = (struct layout_summary){
+        .next = seg->next, .end_bytes = seg->end_bytes, .min_time_s = UINT32_MAX};
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        struct layout_index index;
+
+        if (!layout_get_index(data.mv_data, data.mv_size, &index)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        if (sum->chunks == 0)
+            sum->oldest_ms = index.arrival_ms;
+        sum->newest_ms = index.arrival_ms;
+        if (index.min_time_s < sum->min_time_s)
+            sum->min_time_s = index.min_time_s;
+        if (index.max_time_s > sum->max_time_s)
+            sum->max_time_s = index.max_time_s;
+        sum->streams |= (uint64_t)1 << index.stream % 64;
+        sum->chunks++;
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int segment_seal(struct segment *seg, struct slsr_err *err)
+{
+    struct layout_summary sum;
+    unsigned char value[LAYOUT_SUMMARY_BYTES];
+    MDB_val key = {7, (void *)"summary"};
+    MDB_val data = {sizeof value, value};
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
+
+    if (rc == 0)
+        rc = summarize(seg, txn, &sum);
+    if (rc == 0) {
+        layout_put_summary(value, &sum);
+        rc = mdb_put(txn, seg->meta, &key, &data, 0);
+    }
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == 0
+               ? 0
+               : env_fail(err, rc, "cannot seal segment %016llx", (unsigned long long)seg->first);
+}
+
+bool segment_summary(struct segment *seg, struct layout_summary *out)
+{
+    MDB_val key = {7, (void *)"summary"};
+    MDB_val data;
+    MDB_txn *txn = NULL;
+    bool there = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn) == 0 &&
+                 mdb_get(txn, seg->meta, &key, &data) == 0 &&
+                 layout_get_summary(data.mv_data, data.mv_size, out);
+
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return there;
+}
+
+static int first_transaction(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+{
+    unsigned char value[LAYOUT_HEAD_BYTES];
+    MDB_val key = {4, (void *)"head"};
+    MDB_val data = {sizeof value, value};
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
+
+    put_head(spool, seg, spool->total_bytes, value);
     if (rc == 0)
         rc = mdb_put(txn, seg->meta, &key, &data, 0);
     pthread_mutex_lock(&spool->lock);
@@ -379,6 +478,7 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
     if (seg == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a segment");
     seg->first = spool->next_seq;
+    seg->version = LAYOUT_VERSION;
     segment_path(spool, seg->first, path, sizeof path);
     rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, false, err);
     if (rc == 0)

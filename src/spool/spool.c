@@ -180,6 +180,10 @@ static int adopt_newest(struct slsr_spool *spool, struct slsr_err *err)
             rc = segment_load_streams(spool, seg, &why);
         if (rc == 0)
             rc = read_lineage(spool, seg, &why);
+        if (rc == 0 && seg->version < LAYOUT_VERSION) { /* a segment is of one version */
+            seg->worn = seg->next != seg->first;
+            rc = seg->worn ? 0 : segment_upgrade(spool, seg, &why);
+        }
         if (rc != 0)
             return slsr_fail(err, rc == SLSR_ENOSPOOL ? SLSR_ECORRUPT : rc,
                              "%s: run sls-spool verify -D %s", why.text, spool->config.path);
@@ -261,6 +265,7 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a spool");
     spool->config = *config;
     spool->config.path = strdup(config->path != NULL ? config->path : ".");
+    spool->config.encryption_key_file = NULL; /* read once, below */
     spool->mode = mode;
     spool->lock_fd = -1;
     spool->segment_bytes = segment_size(config->max_size_bytes);
@@ -274,6 +279,10 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
     if (spool->config.path == NULL)
         rc = slsr_fail(err, SLSR_ENOMEM, "no memory for a spool");
     else
+        rc = crypt_load(&spool->crypt, config->encryption_key_file, err);
+    if (rc == 0 && spool->crypt != NULL && (spool->writer_box = crypt_box_new()) == NULL)
+        rc = slsr_fail(err, SLSR_ENOMEM, "no memory for the spool's cipher");
+    if (rc == 0)
         rc = mode == SLSR_SPOOL_WRITE ? open_for_write(spool, err) : open_for_read(spool, err);
     if (rc != 0) {
         slsr_spool_close(spool);
@@ -309,6 +318,14 @@ void slsr_spool_close(struct slsr_spool *spool)
     free(spool->segments);
     free(spool->streams);
     free(spool->targets);
+    while (spool->pool != NULL) {
+        struct prepared *p = spool->pool;
+
+        spool->pool = p->next;
+        prepared_free(p);
+    }
+    crypt_box_free(spool->writer_box);
+    crypt_free(spool->crypt);
     free(spool->config.path);
     pthread_cond_destroy(&spool->work);
     pthread_cond_destroy(&spool->settled);

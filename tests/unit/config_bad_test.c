@@ -115,7 +115,7 @@ static const struct bad table[] = {
      "not available"},
     {"{\"source\": {\"credentials_file\": \"/x\"}}", "$.source.credentials_file:1",
      "not available"},
-    {"{\"spool\": {\"compression\": \"lz4\"}}", "$.spool.compression:1", "not available"},
+    {"{\"spool\": {\"compression\": \"zstd\"}}", "$.spool.compression:1", "none"},
     {"{\"format\": {\"severity_map\": {\"a\": 1}}}", "$.format.severity_map:1", "not available"},
     {"{\"format\": {\"fields\": {\"include\": [\"a\"]}}}", "$.format.fields.include:1",
      "not available"},

@@ -14,8 +14,6 @@
 
 #include "slsrelay/spool.h"
 
-#include "spool/layout.h"
-
 #include "base/cursor.h"
 
 struct box {
@@ -288,42 +286,6 @@ static void forgotten_target_pins_nothing(void **state)
     slsr_spool_close(spool);
 }
 
-static void forged_chunks_are_refused(void **state)
-{
-    struct slsr_batch batch;
-    struct slsr_frame_meta meta = {.end = 3};
-    struct layout_header header = {.first = 1, .count = 1};
-    struct layout_chunk chunk;
-    unsigned char value[LAYOUT_HEADER_BYTES + 64];
-    bool header_ok;
-    const size_t whole = LAYOUT_HEADER_BYTES + layout_payload_bytes(3, 1, 1);
-
-    (void)state;
-    slsr_batch_init(&batch);
-    batch.data = (char *)"1 x";
-    batch.used = 3;
-    batch.meta = &meta;
-    batch.frame_count = 1;
-    strcpy(batch.cursor, "c");
-    header.payload_bytes = (uint32_t)layout_payload_bytes(3, 1, 1);
-    header.payload_hash = layout_batch_hash(&batch, 0, 1);
-    layout_put_chunk(value, &header, &batch, 0, 1);
-    assert_int_equal(layout_get_chunk(value, whole, &chunk, &header_ok, NULL), 0);
-    assert_int_equal(chunk.frames.n, 3);
-    for (size_t n = 0; n < whole; n++) /* cut anywhere */
-        assert_int_not_equal(layout_get_chunk(value, n, &chunk, &header_ok, NULL), 0);
-    for (size_t bit = 0; bit < whole * 8; bit++) { /* flipped anywhere */
-        value[bit / 8] ^= (unsigned char)(1u << bit % 8);
-        assert_int_not_equal(layout_get_chunk(value, whole, &chunk, &header_ok, NULL), 0);
-        value[bit / 8] ^= (unsigned char)(1u << bit % 8);
-    }
-    header.payload_bytes = 0; /* a right checksum over nothing */
-    header.payload_hash = 0x2d06800538d394c2u;
-    layout_put_chunk(value, &header, &batch, 0, 1);
-    assert_int_equal(layout_get_chunk(value, LAYOUT_HEADER_BYTES, &chunk, &header_ok, NULL),
-                     SLSR_ECORRUPT);
-}
-
 static void second_relay_is_refused(void **state)
 {
     struct box *box = *state;
@@ -466,7 +428,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(segments_go_when_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(small_spool_empties_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(forgotten_target_pins_nothing, setup, teardown),
-        cmocka_unit_test(forged_chunks_are_refused),
         cmocka_unit_test_setup_teardown(second_relay_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(dies_without_closing, setup, teardown),
         cmocka_unit_test_setup_teardown(empty_segment_counts_as_none, setup, teardown),
