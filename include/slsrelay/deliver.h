@@ -6,6 +6,7 @@
 #define SLSRELAY_DELIVER_H
 
 #include "slsrelay/config.h"
+#include "slsrelay/control.h"
 #include "slsrelay/err.h"
 #include "slsrelay/spool.h"
 #include "slsrelay/stop.h"
@@ -24,6 +25,9 @@ struct slsr_delivery {
     int64_t drain_ms;      /* after stop: go on that long to settle what was sent, default 5000 */
     int64_t rate_frames_s; /* 0: no limit */
     struct slsr_stop *stop;
+    struct slsr_stop *wake; /* ends the run as stop does: an operator's order; NULL: none */
+    /* Frames to pass over, as if taken (held, skipped); unchanged meanwhile. NULL: none. */
+    const struct slsr_spans *pass;
 };
 
 /* 0: everything in [from, to) has been taken. SLSR_ESTOPPED: stop fired; the last report says how

@@ -112,7 +112,8 @@ enum slsr_target_phase {
     SLSR_PHASE_UP,
     SLSR_PHASE_BACKOFF,
     SLSR_PHASE_STALLED,
-    SLSR_PHASE_STOPPED
+    SLSR_PHASE_STOPPED,
+    SLSR_PHASE_PAUSED /* an operator's order */
 };
 const char *slsr_phase_name(enum slsr_target_phase phase); /* "idle" "connecting" "up" ... */
 

@@ -192,7 +192,7 @@ static int ended(struct run *r, int64_t now_ms, struct slsr_err *err)
 
     if (feed_complete(&r->feed) && r->state.acked >= feed_end(&r->feed))
         return 1;
-    if (r->stop_ms == 0 && slsr_stop_requested(d->stop))
+    if (r->stop_ms == 0 && (slsr_stop_requested(d->stop) || slsr_stop_requested(d->wake)))
         r->stop_ms = now_ms + (d->drain_ms > 0 ? d->drain_ms : DRAIN_MS);
     if (r->stop_ms != 0 &&
         (now_ms >= r->stop_ms || r->up_ms == 0 || r->state.acked >= feed_end(&r->feed)))
@@ -213,7 +213,7 @@ static void sooner(int64_t *wait, int64_t ms)
 
 static void await(struct run *r, int64_t now_ms)
 {
-    struct pollfd fds[TRANSPORT_POLL_MAX + 2];
+    struct pollfd fds[TRANSPORT_POLL_MAX + 3];
     int n = transport_poll(r->t, fds);
     int news = -1;
     int64_t wait = REPORT_MS;
@@ -231,6 +231,8 @@ static void await(struct run *r, int64_t now_ms)
     }
     if (r->d->stop != NULL && r->stop_ms == 0)
         fds[n++] = (struct pollfd){r->d->stop->fd, POLLIN, 0};
+    if (r->d->wake != NULL && r->stop_ms == 0)
+        fds[n++] = (struct pollfd){r->d->wake->fd, POLLIN, 0};
     if (transport_phase(r->t) == SLSR_PHASE_IDLE)
         sooner(&wait, r->retry_ms > now_ms ? r->retry_ms - now_ms : 0);
     else

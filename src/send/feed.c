@@ -164,6 +164,29 @@ static int damaged(struct feed *f, const struct slsr_err *why)
     return 0;
 }
 
+/* Moves the range over what is to be passed (held, skipped). */
+static void pass_over(struct feed *f)
+{
+    const uint64_t at = slsr_range_position(f->range);
+    const struct slsr_span *span = slsr_spans_find(f->d->pass, at);
+
+    if (span != NULL && span->from <= at)
+        slsr_range_seek(f->range, span->to < f->d->to ? span->to : f->d->to);
+}
+
+/* Cuts the run before the next frame that is to be passed; empty when it begins with one (behind a
+ * gap in the spool, pass_over could not know). */
+static void cut_run(struct feed *f)
+{
+    const struct slsr_span *span = slsr_spans_find(f->d->pass, f->run.first);
+
+    if (span == NULL || span->from >= f->run.first + f->run.count)
+        return;
+    f->run.count = span->from > f->run.first ? (uint32_t)(span->from - f->run.first) : 0;
+    f->run.wire.n = f->run.count > 0 ? f->run.ends[f->run.count - 1] : 0;
+    slsr_range_seek(f->range, span->from > f->run.first ? span->from : span->to);
+}
+
 /* Fills f->run; a count of 0 with rc 0 means: nothing to offer in this step. */
 static int fetch(struct feed *f, struct transport *t, int64_t now_ms, struct slsr_err *err)
 {
@@ -172,12 +195,16 @@ static int fetch(struct feed *f, struct transport *t, int64_t now_ms, struct sls
     int rc;
 
     f->at = 0;
+    if (f->d->pass != NULL)
+        pass_over(f);
     if (f->d->want != NULL) {
         rc = gather(f, &why);
     } else {
         rc = slsr_range_next_run(f->range, RUN_BYTES, &f->run, &why);
         if (rc != 0)
             memset(&f->run, 0, sizeof f->run);
+        else if (f->d->pass != NULL)
+            cut_run(f);
     }
     if (rc == SLSR_ECORRUPT)
         rc = damaged(f, &why);

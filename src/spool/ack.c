@@ -10,25 +10,25 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "spool/books.h"
 #include "spool/env.h"
 #include "spool/internal.h"
 
 #include "base/clock.h"
 #include "base/diag.h"
 
-enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000 };
+enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000, LOOK_MS = 300 };
 
 const char *slsr_phase_name(enum slsr_target_phase phase)
 {
-    static const char *const names[] = {"idle",    "connecting", "up",
-                                        "backoff", "stalled",    "stopped"};
+    static const char *const names[] = {"idle",    "connecting", "up",    "backoff",
+                                        "stalled", "stopped",    "paused"};
 
     return (unsigned)phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";
 }
 
-int ack_open(struct slsr_spool *spool, struct slsr_err *err)
+int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
 {
-    const bool write = spool->mode == SLSR_SPOOL_WRITE;
     char path[4200];
     MDB_txn *txn = NULL;
     int rc;
@@ -37,7 +37,7 @@ int ack_open(struct slsr_spool *spool, struct slsr_err *err)
     snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
     if (!write && access(path, F_OK) != 0)
         return 0; /* a copy without it: no targets known */
-    rc = env_open(&spool->ack_env, path, 4, write ? ACK_MAP : 0, write, spool->lockless, err);
+    rc = env_open(&spool->ack_env, path, 8, write ? ACK_MAP : 0, write, spool->lockless, err);
     if (rc != 0)
         return rc;
     if (write)
@@ -47,6 +47,13 @@ int ack_open(struct slsr_spool *spool, struct slsr_err *err)
         rc = mdb_dbi_open(txn, "t", write ? MDB_CREATE : 0, &spool->ack_targets);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "s", write ? MDB_CREATE : 0, &spool->ack_shards);
+    if (rc == 0) {
+        rc = books_open(spool, txn, write);
+        spool->books.open = rc == 0;
+        spool->books.writable = rc == 0 && write;
+        if (rc == MDB_NOTFOUND)
+            rc = 0; /* nothing was ever ordered or entered */
+    }
     if (rc == 0)
         rc = mdb_txn_commit(txn);
     else if (txn != NULL)
@@ -320,7 +327,7 @@ void *ack_thread(void *arg)
 
     while (!last) {
         pthread_mutex_lock(&spool->lock);
-        wait_until(spool, RETAIN_MS, false);
+        wait_until(spool, LOOK_MS, false);
         wait_until(spool, FLUSH_MS, true); /* gather */
         last = spool->closing;
         pthread_mutex_unlock(&spool->lock);
@@ -330,6 +337,8 @@ void *ack_thread(void *arg)
             diag(SLSR_LOG_ERROR, "spool", "%s; will try again", err.text);
             complained = true;
         }
+        if (!last)
+            control_look(spool);
         if (!last && clock_mono_ms() - retained >= RETAIN_MS) {
             retain_make_room(spool, 0, NULL);
             retained = clock_mono_ms();
@@ -378,11 +387,13 @@ static int forget(struct slsr_spool *spool, const char *name)
 
     if (rc == 0)
         rc = mdb_del(txn, spool->ack_targets, &key, NULL);
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        rc = control_forget(spool, txn, name);
     if (rc == 0)
         return mdb_txn_commit(txn);
     if (txn != NULL)
         mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    return rc;
 }
 
 int slsr_spool_targets_keep(struct slsr_spool *spool, const char *const *names, size_t count,
@@ -449,6 +460,19 @@ int slsr_spool_ack(struct slsr_spool *spool, const struct slsr_target_state *sta
     return rc;
 }
 
+void ack_move(struct slsr_spool *spool, const char *name, uint64_t seq)
+{
+    struct target *target = find_target(spool, name);
+    const uint64_t oldest = spool->segment_count > 0 ? spool->segments[0]->first : 1;
+
+    if (target == NULL)
+        return;
+    target->state.acked = seq < oldest ? oldest : seq > spool->next_seq ? spool->next_seq : seq;
+    target->state.written_ms = clock_wall_ms();
+    target->dirty = true;
+    pthread_cond_signal(&spool->keep);
+}
+
 int slsr_spool_targets(struct slsr_spool *spool, struct slsr_target_state **out, size_t *count,
                        struct slsr_err *err)
 {
@@ -462,7 +486,7 @@ int slsr_spool_targets(struct slsr_spool *spool, struct slsr_target_state **out,
             spool->ack_env = NULL;
         }
         if (!spool->ack_open)
-            rc = ack_open(spool, err);
+            rc = ack_open(spool, false, err);
         return rc == 0 && spool->ack_open ? read_targets(spool, out, count, err) : rc;
     }
     pthread_mutex_lock(&spool->lock);

@@ -1,8 +1,8 @@
 /* Indoors of the spool: the segment table and who may touch what.
  *
  * lock guards the segment table, streams, targets and figures; it is never held over a commit or an
- * fsync. Only the writer thread starts write transactions in segments; only the keeper thread in
- * ack.mdb. */
+ * fsync. Only the writer thread starts write transactions in segments; in ack.mdb the
+ * keeper stores positions; orders and ledger entries come from anybody, in short ones. */
 #ifndef SPOOL_INTERNAL_H
 #define SPOOL_INTERNAL_H
 
@@ -51,6 +51,20 @@ struct target {
     bool dirty;
 };
 
+/* Databases of ack.mdb beside the positions (books.h). */
+struct books {
+    bool open, writable;
+    MDB_dbi ledger, marks, orders, jobs;
+};
+
+/* A send stage that wants to hear of orders. */
+struct waiter {
+    char target[64];
+    struct slsr_stop *wake;
+};
+
+enum { WAITERS_MAX = 128 };
+
 enum { SEGMENTS_MAX = 65536, STREAMS_MAX = 65536, TARGETS_MAX = 64, NEWS_MAX = 128 };
 
 struct slsr_spool {
@@ -90,6 +104,13 @@ struct slsr_spool {
     MDB_env *ack_env;
     MDB_dbi ack_targets, ack_shards;
     bool ack_open;
+    struct books books;
+    struct waiter waiters[WAITERS_MAX];
+    size_t waiter_count;
+    size_t seen_txn;              /* keeper: last transaction of ack.mdb that it has looked at */
+    uint64_t seen_generation;     /* keeper: last order that it has heard of */
+    uint64_t trimmed_to;          /* keeper: marks below were forgotten */
+    _Atomic uint64_t marks_floor; /* nothing from here on may be given back */
 };
 
 /* segment.c */
@@ -127,7 +148,9 @@ void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock h
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);
 void *ack_thread(void *spool);
-int ack_open(struct slsr_spool *spool, struct slsr_err *err);
+int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err);
+/* Moves a target's position, also backwards (an operator's order). Lock held. */
+void ack_move(struct slsr_spool *spool, const char *name, uint64_t seq);
 int ack_flush(struct slsr_spool *spool, struct slsr_err *err); /* lock not held */
 int ack_load(struct slsr_spool *spool, struct slsr_err *err);
 

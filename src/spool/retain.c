@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "spool/books.h"
 #include "spool/internal.h"
 
 #include "base/clock.h"
@@ -23,7 +24,9 @@ static uint64_t needed_from(const struct slsr_spool *spool)
     for (size_t i = 0; i < spool->target_count; i++)
         if (spool->targets[i].state.acked < floor)
             floor = spool->targets[i].state.acked;
-    return floor == UINT64_MAX ? 0 : floor; /* no target yet: everything is needed */
+    if (floor == UINT64_MAX)
+        return 0; /* no target yet: everything is needed */
+    return floor < control_floor(spool) ? floor : control_floor(spool); /* held, or ordered again */
 }
 
 struct usage {
@@ -158,7 +161,8 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
         unlink_head(spool, &usage);
     }
     while (need_bytes > 0 && c->when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
-           !spool->segments[0]->active && !fits(spool, &usage, need_bytes))
+           !spool->segments[0]->active && spool->segments[1]->first <= control_floor(spool) &&
+           !fits(spool, &usage, need_bytes))
         drop_head(spool, &usage);
     if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
         rc = slsr_fail(

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "spool/books.h"
 #include "spool/env.h"
 #include "spool/internal.h"
 
@@ -212,11 +213,12 @@ static int open_for_write(struct slsr_spool *spool, struct slsr_err *err)
     if (rc == 0 && spool->segment_count == 0)
         rc = segment_create(spool, &seg, err);
     if (rc == 0)
-        rc = ack_open(spool, err);
+        rc = ack_open(spool, true, err);
     if (rc == 0)
         rc = ack_load(spool, err);
     if (rc != 0)
         return rc;
+    control_look(spool); /* what was ordered meanwhile, before anything is given back */
     if (pthread_create(&spool->writer, NULL, append_thread, spool) != 0)
         return slsr_fail(err, SLSR_ENOMEM, "cannot start the spool writer");
     if (pthread_create(&spool->keeper, NULL, ack_thread, spool) != 0) {
@@ -242,7 +244,7 @@ static int open_for_read(struct slsr_spool *spool, struct slsr_err *err)
                          spool->config.path);
     spool->lockless = !spool_is_live(spool);
     if (rc == 0)
-        rc = ack_open(spool, err);
+        rc = ack_open(spool, false, err);
     return rc;
 }
 
@@ -268,6 +270,7 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
     spool->config.encryption_key_file = NULL; /* read once, below */
     spool->mode = mode;
     spool->lock_fd = -1;
+    spool->marks_floor = UINT64_MAX;
     spool->segment_bytes = segment_size(config->max_size_bytes);
     pthread_mutex_init(&spool->lock, NULL);
     pthread_condattr_init(&attr);
