@@ -1,0 +1,143 @@
+#!/usr/bin/python3 -B
+"""Cost and memory of the relay over shards, targets and backlog.
+
+    tests/bench/scale.py [--mb N] [--backlog GB,...] [--bin DIR] [--json FILE]
+
+Every row is one run of the whole pipeline (sls-sim serves prepared payloads over HTTP, syslog-sink
+--discard receives); CPU-seconds of the relay alone per raw GB until the last acknowledgement, and
+its largest resident set. Rows: 1, 4, 16 and 64 shards with one target; 1, 2 and 4 targets with
+four shards, per GB raw and, since each target is sent the whole stream, per GB sent; and with a
+backlog that already lies in the spool undelivered (the target refuses connections).
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+import harness  # noqa: E402
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def peak_of(pid):
+    """Largest (anonymous + file) resident set so far and the anonymous part now, in MB."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        text = file.read()
+    return (int(re.search(r"VmHWM:\s+(\d+)", text).group(1)) / 1024,
+            int(re.search(r"RssAnon:\s+(\d+)", text).group(1)) / 1024)
+
+
+def corpus(bin_dir, work, mb):
+    folder = os.path.join(work, f"payloads-{mb}")
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+        text = subprocess.run([f"{bin_dir}/slsr-bench-format", "--write", folder, str(mb)],
+                              check=True, capture_output=True, text=True).stdout
+        with open(folder + ".count", "w", encoding="ascii") as file:
+            file.write(text)
+    with open(folder + ".count", encoding="ascii") as file:
+        logs, raw = (int(n) for n in re.findall(r"\d+", file.read()))
+    return folder, logs, raw
+
+
+def target(number, port):
+    return {"name": f"siem-{number}", "protocol": "tcp", "host": "127.0.0.1", "port": port,
+            "settle": "200ms", "retry": {"initial": "50ms", "max": "500ms", "multiplier": 2}}
+
+
+def run(bin_dir, work, mb, shards, targets):
+    folder, logs, raw = corpus(bin_dir, work, max(1, mb // shards))
+    logs, raw = logs * shards, raw * shards
+    with harness.Rig("scale") as rig:
+        rig.start_sim("--payloads", folder, shards=shards)
+        sinks = [rig.start_sink("--discard", name=f"sink-{n}") for n in range(targets)]
+        config = rig.config(9, format__provenance=False, spool__max_size="60GiB",
+                            targets=[target(n, s.port) for n, s in enumerate(sinks)])
+        relay = rig.start_relay(config)
+
+        def drained():
+            status = rig.status()
+            return status and status["next_seq"] > logs and all(
+                t["acked_seq"] >= logs for t in status["targets"])
+        harness.wait_until("all delivered", drained, 900, 0.2)
+        pid = relay.process.pid
+        cost, (peak, anon) = cpu_of(pid), peak_of(pid)
+        relay.stop()
+    return {"shards": shards, "targets": targets, "cpu_s_per_raw_gb": cost / raw * 1e9,
+            "peak_mb": peak, "anon_mb": anon}
+
+
+def backlog_run(bin_dir, work, mb, backlog_gb):
+    """The same while `backlog_gb` raw GB lie undelivered for a target that is away."""
+    folder, logs, raw = corpus(bin_dir, work, mb)
+    shards = 1 + int(backlog_gb * 1000 / mb + 0.999)
+    dead = harness.free_port()
+    with harness.Rig("scale") as rig:
+        rig.start_sim("--payloads", folder, shards=shards)
+        config = rig.config(dead, format__provenance=False, spool__max_size="200GiB",
+                            targets=[target(0, dead)])
+        relay = rig.start_relay(config)
+        pid = relay.process.pid
+
+        def spooled(wanted):
+            harness.wait_until("spooled", lambda: (rig.status() or {}).get("frames", 0) >= wanted,
+                               1800, 0.2)
+        spooled(logs * (shards - 1))
+        before, at = cpu_of(pid), rig.status()["frames"]
+        spooled(logs * shards)
+        spool_cost = (cpu_of(pid) - before) / ((logs * shards - at) / logs * raw) * 1e9 \
+            if logs * shards > at else float("nan")
+        before = cpu_of(pid)
+        rig.start_sink("--discard", port=dead)
+        harness.wait_until("drained", lambda: all(
+            t["acked_seq"] >= logs * shards for t in rig.status()["targets"]), 1800, 0.2)
+        drain = (cpu_of(pid) - before) / (raw * shards) * 1e9
+        peak, anon = peak_of(pid)
+        relay.stop()
+    return {"backlog_gb": backlog_gb, "spool_cpu_s_per_raw_gb": spool_cost,
+            "drain_cpu_s_per_raw_gb": drain, "peak_mb": peak, "anon_mb": anon}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mb", type=int, default=512, help="raw MB per run (512)")
+    parser.add_argument("--backlog", default="1,5", help="backlogs in raw GB (1,5)")
+    parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bench", "bin"))
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    os.environ["SLSR_BIN"] = os.path.abspath(args.bin)
+    rows, backlogs = [], []
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
+    print(f"{'shards':>6} {'targets':>7} {'CPU-s per raw GB':>17} {'peak MB':>8} {'anonymous MB':>13}")
+    with tempfile.TemporaryDirectory(prefix="slsr-scale-") as work:
+        for shards, targets in ((1, 1), (4, 1), (16, 1), (64, 1), (4, 2), (4, 4)):
+            row = run(args.bin, work, args.mb, shards, targets)
+            rows.append(row)
+            print(f"{shards:>6} {targets:>7} {row['cpu_s_per_raw_gb']:>17.2f} "
+                  f"{row['peak_mb']:>8.0f} {row['anon_mb']:>13.0f}", flush=True)
+        print("backlog GB   spool   drain  (CPU-s per raw GB)   peak MB")
+        for size in (float(n) for n in args.backlog.split(",") if n):
+            row = backlog_run(args.bin, work, args.mb, size)
+            backlogs.append(row)
+            print(f"{size:>10.0f} {row['spool_cpu_s_per_raw_gb']:>7.2f} "
+                  f"{row['drain_cpu_s_per_raw_gb']:>7.2f} {row['peak_mb']:>29.0f}", flush=True)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump({"rows": rows, "backlogs": backlogs}, file, indent=1)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
