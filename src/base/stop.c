@@ -1,6 +1,5 @@
 /* The stop token: an eventfd that becomes readable once and stays so. */
 #include <errno.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -40,11 +39,9 @@ bool slsr_stop_wait(struct slsr_stop *stop, int64_t ms)
     struct pollfd pfd = {.fd = stop != NULL ? stop->fd : -1, .events = POLLIN};
 
     while (!slsr_stop_requested(stop)) {
-        const int64_t left = until - clock_mono_ms();
-
-        if (left <= 0)
+        if (clock_mono_ms() >= until)
             return false;
-        poll(&pfd, 1, left > 60000 ? 60000 : (int)left);
+        clock_poll(&pfd, pfd.fd >= 0 ? 1 : 0, until);
     }
     return true;
 }
