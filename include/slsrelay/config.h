@@ -15,6 +15,7 @@
 
 enum slsr_signature { SLSR_SIGN_AUTO, SLSR_SIGN_V1, SLSR_SIGN_V4 };
 enum slsr_position { SLSR_POS_BEGIN, SLSR_POS_END, SLSR_POS_TIME, SLSR_POS_STOP };
+enum slsr_checkpoint_after { SLSR_AFTER_SPOOLED, SLSR_AFTER_DELIVERED };
 enum slsr_format_protocol { SLSR_RFC5424, SLSR_RFC3164, SLSR_SEED };
 enum slsr_body {
     SLSR_BODY_KV,
@@ -66,11 +67,17 @@ struct slsr_source_config {
     int64_t fetch_interval_ms;
     int64_t max_log_groups; /* 1..1000 */
     int64_t checkpoint_interval_ms;
+    enum slsr_checkpoint_after checkpoint_after;
     enum slsr_position on_invalid_cursor; /* BEGIN, END or STOP */
+    int64_t memory_bytes;                 /* for the pulls of all shards of this source */
+    char *credentials_file;               /* JSON, read again when it changes; before inline keys */
+    char *ecs_ram_role;                   /* "auto": the instance's; before inline keys */
+    char *ecs_metadata;                   /* "http://100.100.100.200" */
     char *access_key_id;
     char *access_key_secret;
     char *security_token;
     char *proxy;
+    char *no_proxy;
     char *ca_file;
 };
 

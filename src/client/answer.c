@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -226,6 +227,25 @@ out:
     return rc;
 }
 
+int answer_nothing(struct slsr_bytes body, struct slsr_err *err)
+{
+    json_t *json;
+    bool fine;
+
+    while (body.n > 0 && strchr(" \t\r\n", body.p[body.n - 1]) != NULL &&
+           body.p[body.n - 1] != '\0')
+        body.n--;
+    if (body.n == 0)
+        return 0;
+    json = parse(body);
+    fine = (json_is_object(json) && json_object_get(json, "errorCode") == NULL) ||
+           (json_is_array(json) && json_array_size(json) == 0);
+    json_decref(json);
+    return fine ? 0
+                : refuse(err, "it should be empty and is not: does something between here and SLS "
+                              "answer in its place?");
+}
+
 int answer_cursor(struct slsr_bytes body, char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err)
 {
     json_t *object = parse(body);
@@ -298,4 +318,81 @@ void answer_error(struct slsr_bytes body, const char *const *secrets, struct ans
             *p = '?';
     }
     json_decref(object);
+}
+
+/* "AccessKeyId", "access_key_id" -> "accesskeyid" */
+static void plain_name(const char *name, char out[64])
+{
+    size_t n = 0;
+
+    for (; *name != '\0' && n < 63; name++)
+        if (isalnum((unsigned char)*name))
+            out[n++] = (char)tolower((unsigned char)*name);
+    out[n] = '\0';
+}
+
+static const char *find_text(json_t *object, const char *wanted)
+{
+    const char *key;
+    json_t *value;
+    char plain[64];
+
+    json_object_foreach(object, key, value)
+    {
+        plain_name(key, plain);
+        if (strcmp(plain, wanted) == 0 && json_is_string(value))
+            return json_string_value(value);
+    }
+    return NULL;
+}
+
+static bool copy_text(const char *text, char *out, size_t size)
+{
+    const size_t n = text != NULL ? strlen(text) : 0;
+
+    if (n >= size)
+        return false;
+    memcpy(out, text != NULL ? text : "", n);
+    out[n] = '\0';
+    return true;
+}
+
+/* "2026-01-02T03:04:05Z"; 0 when it is not one */
+static int64_t parse_utc(const char *text)
+{
+    struct tm tm = {0};
+    const char *end = text != NULL ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+
+    return end != NULL && (*end == 'Z' || *end == '.' || *end == '+' || *end == '\0')
+               ? (int64_t)timegm(&tm)
+               : 0;
+}
+
+int answer_keys(struct slsr_bytes body, struct answer_keys *out, struct slsr_err *err)
+{
+    json_t *object = parse(body);
+    const char *id = find_text(object, "accesskeyid");
+    const char *secret = find_text(object, "accesskeysecret");
+    const char *token = find_text(object, "securitytoken");
+    const char *key;
+    json_t *value;
+    int rc = 0;
+
+    if (!json_is_object(object))
+        rc = slsr_fail(err, SLSR_ESERVER, "it holds no JSON object with keys");
+    else if (id == NULL || secret == NULL || id[0] == '\0' || secret[0] == '\0')
+        rc = slsr_fail(err, SLSR_ESERVER, "it holds no access_key_id and access_key_secret");
+    else if (!copy_text(id, out->id, sizeof out->id) ||
+             !copy_text(secret, out->secret, sizeof out->secret) ||
+             !copy_text(token, out->token, sizeof out->token))
+        rc = slsr_fail(err, SLSR_ESERVER, "one of its keys is too long");
+    else
+        out->expires_s = parse_utc(find_text(object, "expiration"));
+    json_object_foreach(object, key, value)
+    {
+        if (json_is_string(value)) /* the tree is ours alone and about to be freed */
+            explicit_bzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+    }
+    json_decref(object);
+    return rc;
 }

@@ -24,10 +24,23 @@ int answer_shard_ids(struct slsr_bytes body, uint32_t **ids, size_t *count, stru
 /* [{"shard":0,"checkpoint":"...","consumer":"..."}]: the entry of `shard`. */
 int answer_checkpoint(struct slsr_bytes body, uint32_t shard, struct client_checkpoint *out,
                       struct slsr_err *err);
+/* The answer to a call that returns nothing: empty, or an empty object. What else says "200" (a
+ * proxy's page) has not done what we asked for. */
+int answer_nothing(struct slsr_bytes body, struct slsr_err *err);
 /* {"cursor":"..."} */
 int answer_cursor(struct slsr_bytes body, char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err);
 /* {"cursor_time":1554260243} */
 int answer_cursor_time(struct slsr_bytes body, int64_t *time_s, struct slsr_err *err);
+/* Keys from a credentials file or the metadata service; overwrite it after use. */
+struct answer_keys {
+    char id[256];
+    char secret[1024];
+    char token[8192];  /* "" when there is none */
+    int64_t expires_s; /* since 1970, 0 when it is not said */
+};
+/* Names in any of the usual spellings: access_key_id, AccessKeyId, accessKeyId. SLSR_ESERVER; the
+ * text never holds a value. */
+int answer_keys(struct slsr_bytes body, struct answer_keys *out, struct slsr_err *err);
 /* 1..SLSR_CURSOR_MAX printable characters without a blank. Copies when it is. */
 bool answer_copy_cursor(struct slsr_bytes text, char cursor[SLSR_CURSOR_MAX + 1]);
 

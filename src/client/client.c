@@ -15,9 +15,10 @@ enum {
     GROUPS_PER_PULL_MAX = 1000, /* SLS API reference, PullLogs */
     PULL_TIMEOUT_MS = 120000,
     CALL_TIMEOUT_MS = 30000,
-    /* A heartbeat that hangs must end well before the group's timeout takes the shards away. */
-    HEARTBEAT_TIMEOUT_MIN_MS = 2000,
-    HEARTBEAT_TIMEOUT_MAX_MS = 15000,
+    /* A heartbeat that hangs must end well before the group's timeout takes the shards away, and
+     * leave room for another try. */
+    HEARTBEAT_TIMEOUT_MIN_MS = 1000,
+    HEARTBEAT_TIMEOUT_MAX_MS = 10000,
     JSON_LIMIT_BYTES = 1 << 20, /* the parsed tree may take eighty times as much */
     PULL_LIMIT_BYTES = 256 << 20,
     LOGSTORE_NAME_MAX = 80,
@@ -47,7 +48,7 @@ int client_open_with(struct client **out, const struct slsr_source_config *sourc
         return slsr_fail(err, SLSR_ENOMEM, "out of memory for a client");
     rc = endpoint_parse(&c->endpoint, source, err);
     if (rc == 0)
-        rc = request_check_credentials(source, err);
+        rc = account_acquire(&c->account, source, err);
     if (rc != 0) {
         free(c);
         return rc;
@@ -71,7 +72,11 @@ int client_open(struct client **out, const struct slsr_source_config *source, co
     *out = NULL;
     rc = endpoint_parse(&endpoint, source, err);
     if (rc == 0)
-        rc = http_curl_open(&ctx, &endpoint, source->proxy, source->ca_file, err);
+        rc = http_curl_open(&ctx, &endpoint,
+                            &(struct http_way){.proxy = source->proxy,
+                                               .no_proxy = source->no_proxy,
+                                               .ca_file = source->ca_file},
+                            err);
     if (rc != 0)
         return rc;
     rc = client_open_with(out, source, consumer, stop, &http_curl, ctx, err);
@@ -86,11 +91,42 @@ void client_close(struct client *c)
         return;
     if (c->http->close != NULL)
         c->http->close(c->http_ctx);
+    account_drop(c->keys);
+    account_release(c->account);
     sign_result_fini(&c->sign);
     text_fini(&c->path);
     text_fini(&c->body);
     text_fini(&c->target);
     free(c);
+}
+
+void client_limit_time(struct client *c, int64_t ms)
+{
+    c->limit_ms = ms;
+}
+
+int64_t client_heartbeat_limit_ms(const struct slsr_source_config *source)
+{
+    const int64_t quarter = source->heartbeat_timeout_ms / 4;
+    int64_t ms = source->heartbeat_interval_ms / 2;
+
+    if (ms < HEARTBEAT_TIMEOUT_MIN_MS)
+        ms = HEARTBEAT_TIMEOUT_MIN_MS;
+    if (ms > HEARTBEAT_TIMEOUT_MAX_MS)
+        ms = HEARTBEAT_TIMEOUT_MAX_MS;
+    return ms > quarter && quarter > 0 ? quarter : ms;
+}
+
+void client_trim(struct client *c)
+{
+    if (c->http->trim != NULL)
+        c->http->trim(c->http_ctx);
+    c->response.body = (struct slsr_bytes){NULL, 0};
+}
+
+const char *client_last_code(const struct client *c)
+{
+    return c->error.code;
 }
 
 /* Names go into the path unescaped, and into JSON: only what the service allows in them. */
@@ -149,6 +185,14 @@ static int begin_group(struct client *c, struct request *r, const char *verb, co
     if (in_path)
         text_addf(&c->path, "/%s", group);
     return 0;
+}
+
+/* A call whose good answer is empty. */
+static int run_for_nothing(struct client *c, const struct request *r, struct slsr_err *err)
+{
+    const int rc = request_run(c, r, err);
+
+    return rc != 0 ? rc : request_wrap(c, r, answer_nothing(c->response.body, err), err);
 }
 
 int client_list_shards(struct client *c, const char *logstore, struct client_shard **shards,
@@ -246,7 +290,7 @@ static int update_group(struct client *c, const char *logstore, const char *grou
         return rc;
     text_addf(&c->body, "{\"timeout\":%" PRId64 ",\"order\":%s}", timeout_s,
               in_order ? "true" : "false");
-    return request_run(c, &r, err);
+    return run_for_nothing(c, &r, err);
 }
 
 int client_ensure_group(struct client *c, const char *logstore, const char *group,
@@ -261,7 +305,7 @@ int client_ensure_group(struct client *c, const char *logstore, const char *grou
         return rc;
     text_addf(&c->body, "{\"consumerGroup\":\"%s\",\"timeout\":%" PRId64 ",\"order\":%s}", group,
               timeout_s, in_order ? "true" : "false");
-    rc = request_run(c, &r, err);
+    rc = run_for_nothing(c, &r, err);
     if (rc == 0)
         return 0;
     /* A full logstore may say so before it notices that the group is one of the full number. */
@@ -286,11 +330,7 @@ int client_heartbeat(struct client *c, const char *logstore, const char *group,
     if (rc != 0)
         return rc;
     r.closing = true;
-    r.timeout_ms = c->source->heartbeat_interval_ms / 2;
-    if (r.timeout_ms < HEARTBEAT_TIMEOUT_MIN_MS)
-        r.timeout_ms = HEARTBEAT_TIMEOUT_MIN_MS;
-    if (r.timeout_ms > HEARTBEAT_TIMEOUT_MAX_MS)
-        r.timeout_ms = HEARTBEAT_TIMEOUT_MAX_MS;
+    r.timeout_ms = client_heartbeat_limit_ms(c->source);
     request_query(&r, "type", "heartbeat");
     request_query(&r, "consumer", consumer);
     text_addc(&c->body, '[');
@@ -328,7 +368,7 @@ int client_put_checkpoint(struct client *c, const char *logstore, const char *gr
         text_addc(&c->body, *p);
     }
     text_addz(&c->body, "\"}");
-    return request_run(c, &r, err);
+    return run_for_nothing(c, &r, err);
 }
 
 int client_get_checkpoint(struct client *c, const char *logstore, const char *group, uint32_t shard,

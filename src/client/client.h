@@ -1,6 +1,8 @@
 /* SLS over HTTPS: one function per API call. The only folder that includes curl.
  *
- * A client is one connection to one project, for one thread; credentials and settings are borrowed.
+ * A client is one connection to one project, for one thread; settings are borrowed. Keys and what
+ * is known of the service's clock are shared by all clients of a source (account.h); refused keys
+ * are looked up again and, when there are new ones, the call is made once more.
  * Every attempt is signed afresh. No function retries: the stage decides by the error's class.
  * Errors carry the service's code, status and request id, never a secret (I6). Codes: SLSR_ENET,
  * SLSR_ESERVER, SLSR_EQUOTA, SLSR_EAUTH, SLSR_ECLOCK (says by how much; the client corrects its
@@ -29,6 +31,8 @@ struct client_pull {
     bool lz4;                       /* else plain */
     size_t raw_size;                /* x-log-bodyrawsize */
     uint32_t groups;                /* x-log-count */
+    int64_t scanned_bytes;          /* read by the service before a filter; else raw_size */
+    int64_t scanned_groups;         /* likewise; else groups */
     char next[SLSR_CURSOR_MAX + 1]; /* == the cursor asked for: nothing new */
     int64_t cursor_time_s;          /* x-log-cursor-time, -1 when absent */
 };
@@ -44,6 +48,14 @@ struct client_checkpoint {
 int client_open(struct client **out, const struct slsr_source_config *source, const char *consumer,
                 struct slsr_stop *stop, struct slsr_err *err);
 void client_close(struct client *client);
+/* From now on no call takes longer than this, 0: each its own limit again. */
+void client_limit_time(struct client *client, int64_t ms);
+/* How long a heartbeat may take: well below the interval, so that one that hangs costs no shard. */
+int64_t client_heartbeat_limit_ms(const struct slsr_source_config *source);
+/* Gives the memory of the last answer back; its body is gone. */
+void client_trim(struct client *client);
+/* errorCode of the last call's answer, "" when it had none. The client's, until its next call. */
+const char *client_last_code(const struct client *client);
 
 int client_list_shards(struct client *c, const char *logstore, struct client_shard **shards,
                        size_t *count, struct slsr_err *err); /* free(*shards) */

@@ -2,6 +2,7 @@
  * to case and with the misspellings that exist; an unknown one counts by its HTTP status. The
  * message is never looked at, with one exception that the service itself forces: older servers
  * report a bad cursor as ParameterInvalid. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -31,19 +32,12 @@ static const struct {
     {"RequestTimeout", EXACT, SLSR_ESERVER, "the relay tries again"},
     {"InvalidCursor", CONTAINS, SLSR_ECURSOR, "see source.on_invalid_cursor"},
     {"ConsumerNotExist", EXACT, SLSR_ELOST, "the shard is no longer ours"},
-    {"ConsumerNotExsit", EXACT, SLSR_ELOST, "the shard is no longer ours"},
     {"ConsumerNotMatch", EXACT, SLSR_ELOST, "the shard belongs to another consumer"},
     {"NotExistConsumerWithBody", EXACT, SLSR_ELOST, "the service has forgotten this consumer"},
     {"ShardNotExist", EXACT, SLSR_ELOST, "the shard is gone"},
-    {"ShardNotExsit", EXACT, SLSR_ELOST, "the shard is gone"},
     {"ProjectNotExist", EXACT, SLSR_ENOTFOUND, "check source.project and source.endpoint"},
-    {"ProjectNotExists", EXACT, SLSR_ENOTFOUND, "check source.project and source.endpoint"},
-    {"ProjectNotExsit", EXACT, SLSR_ENOTFOUND, "check source.project and source.endpoint"},
     {"LogStoreNotExist", EXACT, SLSR_ENOTFOUND, "check source.logstores"},
-    {"LogStoreNotExists", EXACT, SLSR_ENOTFOUND, "check source.logstores"},
-    {"LogStoreNotExsit", EXACT, SLSR_ENOTFOUND, "check source.logstores"},
     {"ConsumerGroupNotExist", EXACT, SLSR_ENOTFOUND, "check source.consumer_group"},
-    {"ConsumerGroupNotExsit", EXACT, SLSR_ENOTFOUND, "check source.consumer_group"},
     {"ParameterInvalid", EXACT, SLSR_ECLIENT, "check source.query and the relay's version"},
     {"JsonInfoInvalid", EXACT, SLSR_ECLIENT, "this is a bug or a wrong setting"},
     {"InvalidShardCheckPoint", EXACT, SLSR_ECLIENT, "this is a bug: please report it"},
@@ -57,6 +51,22 @@ static const struct {
     {"InvalidSignatureMethod", EXACT, SLSR_ECLIENT, "set source.signature"},
     {"InvalidContentType", EXACT, SLSR_ECLIENT, "this is a bug: please report it"},
 };
+
+/* As the table has it: "NotExsit" is a spelling of "NotExist" that is out there, and some codes
+ * come with an s at the end. */
+static void plain_code(const char *code, char out[64])
+{
+    char *slip;
+    size_t n;
+
+    snprintf(out, 64, "%s", code);
+    slip = strcasestr(out, "NotExsit");
+    if (slip != NULL)
+        memcpy(slip, "NotExist", 8);
+    n = strlen(out);
+    if (n > 9 && strcasecmp(out + n - 9, "NotExists") == 0)
+        out[n - 1] = '\0';
+}
 
 static bool matches(const char *code, size_t i)
 {
@@ -105,13 +115,16 @@ static int by_status(int status, bool from_service, const char **advice)
 int answer_code(int status, const struct answer_error *error, struct answer_context context,
                 const char **advice)
 {
+    char code[64];
+
     if (context.pull && strcasecmp(error->code, "ParameterInvalid") == 0 &&
         (!context.query || strcasestr(error->message, "cursor") != NULL)) {
         *advice = "see source.on_invalid_cursor";
         return SLSR_ECURSOR;
     }
-    for (size_t i = 0; error->code[0] != '\0' && i < sizeof codes / sizeof codes[0]; i++) {
-        if (matches(error->code, i)) {
+    plain_code(error->code, code);
+    for (size_t i = 0; code[0] != '\0' && i < sizeof codes / sizeof codes[0]; i++) {
+        if (matches(code, i)) {
             *advice = codes[i].advice;
             return codes[i].code;
         }

@@ -39,15 +39,24 @@ struct http_vtable {
     int (*exchange)(void *ctx, const struct http_request *request, struct http_response *response,
                     struct slsr_err *err);
     void (*close)(void *ctx); /* NULL: nothing to close */
+    void (*trim)(void *ctx);  /* gives the buffer of the last answer back; NULL: has none */
+    void (*wipe)(void *ctx);  /* overwrites it: it held a secret; NULL: has none */
 };
 
 /* The value of a header by name, case ignored. False when it is absent. Of several, the first. */
 bool http_header(const struct http_response *response, const char *name, struct slsr_bytes *value);
 
+/* The way to a service. Borrowed texts, NULL for none. */
+struct http_way {
+    const char *proxy;    /* http://, https://, socks5:// (we resolve), socks5h:// (it does) */
+    const char *no_proxy; /* hosts reached directly: "a.example.com,.example.org,10.0.0.0/8" */
+    const char *ca_file;  /* instead of the system's, for the service and an https proxy */
+};
+
 /* The curl implementation; connects when first used. Close *ctx with http_curl.close. */
 extern const struct http_vtable http_curl;
-int http_curl_open(void **ctx, const struct endpoint *endpoint, const char *proxy,
-                   const char *ca_file, struct slsr_err *err);
+int http_curl_open(void **ctx, const struct endpoint *endpoint, const struct http_way *way,
+                   struct slsr_err *err);
 
 /* client_open with another implementation. The client calls http->close(ctx) when it is closed;
  * when this function fails it does not. */

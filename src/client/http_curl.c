@@ -124,7 +124,7 @@ static void close_curl(void *ctx)
     free(h);
 }
 
-static void set_fixed_options(struct curl_http *h, const char *proxy, const char *ca_file)
+static void set_fixed_options(struct curl_http *h, const struct http_way *way)
 {
     CURL *e = h->easy;
 
@@ -137,9 +137,14 @@ static void set_fixed_options(struct curl_http *h, const char *proxy, const char
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (ca_file != NULL && ca_file[0] != '\0')
-        curl_easy_setopt(e, CURLOPT_CAINFO, ca_file);
-    curl_easy_setopt(e, CURLOPT_PROXY, proxy != NULL ? proxy : "");
+    if (way->ca_file != NULL && way->ca_file[0] != '\0') {
+        curl_easy_setopt(e, CURLOPT_CAINFO, way->ca_file);
+        curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, way->ca_file);
+    }
+    curl_easy_setopt(e, CURLOPT_PROXY, way->proxy != NULL ? way->proxy : "");
+    curl_easy_setopt(e, CURLOPT_NOPROXY, way->no_proxy != NULL ? way->no_proxy : "");
+    curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
@@ -155,8 +160,8 @@ static void set_fixed_options(struct curl_http *h, const char *proxy, const char
         curl_easy_setopt(e, CURLOPT_CONNECT_TO, h->connect_to);
 }
 
-int http_curl_open(void **ctx, const struct endpoint *endpoint, const char *proxy,
-                   const char *ca_file, struct slsr_err *err)
+int http_curl_open(void **ctx, const struct endpoint *endpoint, const struct http_way *way,
+                   struct slsr_err *err)
 {
     struct curl_http *h;
     struct text to = {0};
@@ -182,7 +187,7 @@ int http_curl_open(void **ctx, const struct endpoint *endpoint, const char *prox
         close_curl(h);
         return slsr_fail(err, SLSR_ENOMEM, "out of memory for an HTTP connection");
     }
-    set_fixed_options(h, proxy, ca_file);
+    set_fixed_options(h, way);
     *ctx = h;
     return 0;
 }
@@ -424,7 +429,25 @@ out:
     return rc;
 }
 
-const struct http_vtable http_curl = {.exchange = exchange, .close = close_curl};
+static void wipe_curl(void *ctx)
+{
+    struct curl_http *h = ctx;
+
+    if (h->body != NULL)
+        explicit_bzero(h->body, h->body_size);
+}
+
+static void trim_curl(void *ctx)
+{
+    struct curl_http *h = ctx;
+
+    free(h->body);
+    h->body = NULL;
+    h->body_n = h->body_size = 0;
+}
+
+const struct http_vtable http_curl = {
+    .exchange = exchange, .close = close_curl, .trim = trim_curl, .wipe = wipe_curl};
 
 bool http_header(const struct http_response *response, const char *name, struct slsr_bytes *value)
 {

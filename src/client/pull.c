@@ -118,6 +118,12 @@ static int read_body(const struct http_response *response, struct client_pull *p
         return refuse(err, "its body is not as long as x-log-bodyrawsize says");
     pull->raw_size = (size_t)raw;
     pull->body = response->body;
+    pull->scanned_bytes = (int64_t)raw;
+    pull->scanned_groups = pull->groups;
+    if (http_header(response, "x-log-rawdatasize", &value) && parse_number(value, &raw))
+        pull->scanned_bytes = (int64_t)raw;
+    if (http_header(response, "x-log-rawdatacount", &value) && parse_number(value, &raw))
+        pull->scanned_groups = (int64_t)raw;
     return 0;
 }
 

@@ -16,10 +16,7 @@
 #include "base/diag.h"
 #include "client/request.h"
 
-enum {
-    HEADERS_MAX = 16,
-    CLOCK_TELL_AGAIN_S = 60 /* a correction that moved less needs no second diagnostic */
-};
+enum { HEADERS_MAX = 16 };
 
 /* What one attempt sends; the texts that its headers point to. */
 struct attempt {
@@ -44,47 +41,24 @@ static void add_header(struct attempt *a, const char *name, const char *value)
             (struct slsr_pair){slsr_bytes_of(name), slsr_bytes_of(value)};
 }
 
-static bool fits_header(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text <= 0x20 || *text >= 0x7f)
-            return false;
-    }
-    return true;
-}
-
-int request_check_credentials(const struct slsr_source_config *source, struct slsr_err *err)
-{
-    if (source->access_key_id == NULL || source->access_key_id[0] == '\0' ||
-        source->access_key_secret == NULL || source->access_key_secret[0] == '\0')
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "no credentials: set source.access_key_id and source.access_key_secret");
-    if (!fits_header(source->access_key_id) ||
-        (source->security_token != NULL && !fits_header(source->security_token)))
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "source.access_key_id or source.security_token holds a blank, a line end "
-                         "or another character that no key has: copy it again");
-    return 0;
-}
-
 /* Secrets as a NULL-terminated list for answer_mask. */
-static void list_secrets(const struct slsr_source_config *source, const char *secrets[3])
+static void list_secrets(const struct client *c, const char *secrets[3])
 {
     size_t n = 0;
 
-    if (source->access_key_secret != NULL)
-        secrets[n++] = source->access_key_secret;
-    if (source->security_token != NULL)
-        secrets[n++] = source->security_token;
+    if (c->keys != NULL) {
+        secrets[n++] = c->keys->secret;
+        secrets[n++] = c->keys->token;
+    }
     secrets[n] = NULL;
 }
 
 static int build_headers(const struct client *c, const struct request *r, struct attempt *a,
                          struct slsr_err *err)
 {
-    const int64_t now_s = clock_wall_ms() / 1000 + c->clock_offset_s;
+    const int64_t now_s = clock_wall_ms() / 1000 + account_clock_s(c->account);
     const struct slsr_bytes body = text_view(&c->body);
-    const char *token = c->source->security_token;
+    const char *token = c->keys->token;
     int rc = 0;
 
     *a = (struct attempt){0};
@@ -98,7 +72,7 @@ static int build_headers(const struct client *c, const struct request *r, struct
     add_header(a, "x-log-apiversion", "0.6.0");
     snprintf(a->raw_size, sizeof a->raw_size, "%zu", body.n);
     add_header(a, "x-log-bodyrawsize", a->raw_size);
-    if (token != NULL && token[0] != '\0')
+    if (token[0] != '\0')
         add_header(a, "x-acs-security-token", token);
     if (c->endpoint.v4) {
         sign_date_v4(now_s, a->date);
@@ -126,8 +100,8 @@ static int sign(struct client *c, const struct request *r, struct attempt *a, st
                                   .query_count = r->query_count,
                                   .headers = a->headers,
                                   .header_count = a->header_count,
-                                  .access_key_id = c->source->access_key_id,
-                                  .access_key_secret = c->source->access_key_secret,
+                                  .access_key_id = c->keys->id,
+                                  .access_key_secret = c->keys->secret,
                                   .region = c->endpoint.region};
     const int rc = sign_request(&in, &c->sign, err);
 
@@ -166,17 +140,19 @@ static void note_request_id(struct client *c)
 /* Builds, signs and sends once. 0: an answer with some status is there. */
 static int attempt_once(struct client *c, const struct request *r, struct slsr_err *err)
 {
-    struct http_request http = {.method = r->method,
-                                .body = text_view(&c->body),
-                                .timeout_ms = r->timeout_ms,
-                                .limit_bytes = r->limit_bytes,
-                                .stop = r->closing ? NULL : c->stop};
+    struct http_request http = {
+        .method = r->method,
+        .body = text_view(&c->body),
+        .timeout_ms = c->limit_ms > 0 && c->limit_ms < r->timeout_ms ? c->limit_ms : r->timeout_ms,
+        .limit_bytes = r->limit_bytes,
+        .stop = r->closing ? NULL : c->stop};
     struct attempt a;
     int rc;
 
     if (!r->closing && slsr_stop_requested(c->stop))
         return slsr_fail(err, SLSR_ESTOPPED, "stopped before the request");
-    rc = request_check_credentials(c->source, err);
+    account_drop(c->keys);
+    rc = account_take(c->account, r->closing ? NULL : c->stop, &c->keys, err);
     if (rc != 0)
         return rc;
     build_target(c, r);
@@ -247,7 +223,7 @@ static int judge(struct client *c, const struct request *r, struct slsr_err *err
     const char *secrets[3], *advice = "";
     int code;
 
-    list_secrets(c->source, secrets);
+    list_secrets(c, secrets);
     answer_error(c->response.body, secrets, &c->error);
     code = answer_code(c->response.status, &c->error, context, &advice);
     if (code == SLSR_ECLOCK)
@@ -268,9 +244,7 @@ static bool adopt_clock(struct client *c)
 
     if (!measure_clock(c, &offset_s))
         return false;
-    c->clock_offset_s = offset_s;
-    if (llabs(offset_s - c->clock_told_s) >= CLOCK_TELL_AGAIN_S) {
-        c->clock_told_s = offset_s;
+    if (account_set_clock(c->account, offset_s)) {
         clock_words(offset_s, words, sizeof words);
         diag(SLSR_LOG_WARNING, "client",
              "this machine's clock is %s SLS: requests are dated by the clock of SLS from now on; "
@@ -280,11 +254,18 @@ static bool adopt_clock(struct client *c)
     return true;
 }
 
+/* Refused keys may have been replaced where they come from: then there are newer ones. */
+static bool newer_keys(struct client *c, const struct request *r)
+{
+    return account_refused(c->account, r->closing ? NULL : c->stop, c->keys);
+}
+
 static int run(struct client *c, const struct request *r, struct slsr_err *err)
 {
     struct slsr_bytes encoding;
+    bool clock_set = false, keys_new = false; /* each once a call */
 
-    for (int attempt = 1;; attempt++) {
+    for (;;) {
         int rc = attempt_once(c, r, err);
 
         if (rc != 0)
@@ -292,7 +273,11 @@ static int run(struct client *c, const struct request *r, struct slsr_err *err)
         if (c->response.status == 200)
             break;
         rc = judge(c, r, err);
-        if (rc != SLSR_ECLOCK || attempt == 2 || !adopt_clock(c))
+        if (rc == SLSR_ECLOCK && !clock_set && adopt_clock(c))
+            clock_set = true;
+        else if (rc == SLSR_EAUTH && !keys_new && newer_keys(c, r))
+            keys_new = true;
+        else
             return rc;
     }
     if (http_header(&c->response, "content-encoding", &encoding) && encoding.n > 0 &&
@@ -310,7 +295,7 @@ static int masked(const struct client *c, int rc, struct slsr_err *err)
     const char *secrets[3];
 
     if (rc != 0 && err != NULL) {
-        list_secrets(c->source, secrets);
+        list_secrets(c, secrets);
         answer_mask(err->text, secrets);
     }
     return rc;

@@ -11,6 +11,7 @@
 #include "slsrelay/stop.h"
 #include "slsrelay/types.h"
 
+#include "client/account.h"
 #include "client/answer.h"
 #include "client/endpoint.h"
 #include "client/http.h"
@@ -25,7 +26,10 @@ enum {
 };
 
 struct client {
-    const struct slsr_source_config *source; /* borrowed; credentials are read at every attempt */
+    const struct slsr_source_config *source; /* borrowed */
+    struct account *account;                 /* keys and clock, shared */
+    struct account_keys *keys;               /* of the last call, NULL before the first */
+    int64_t limit_ms;                        /* for every call, 0 none */
     struct slsr_stop *stop;                  /* borrowed, may be NULL */
     struct endpoint endpoint;
     char agent[REQUEST_AGENT_SIZE];
@@ -35,8 +39,6 @@ struct client {
     struct text path;
     struct text body;
     struct text target;
-    int64_t clock_offset_s; /* the service's clock minus ours */
-    int64_t clock_told_s;   /* the offset that our last diagnostic named */
     struct http_response response;
     struct answer_error error;        /* of the last answer that was not 200 */
     char request_id[REQUEST_ID_SIZE]; /* of the last answer, "-" when it had none */
@@ -56,13 +58,12 @@ struct request {
 
 void request_query(struct request *r, const char *key, const char *value);
 /* Sends method, client->path, query and client->body (none when empty). On 200 returns 0 and the
- * answer is in client->response. When the service refuses our date, once more by its own clock.
+ * answer is in client->response. When the service refuses our date, once more by its own clock;
+ * when it refuses our keys and there are newer ones, once more with those.
  * Everything else: the codes of client.h, the text complete and without secrets. */
 int request_run(struct client *c, const struct request *r, struct slsr_err *err);
 /* Puts call and request id in front of a sentence about the answer's content. */
 int request_wrap(const struct client *c, const struct request *r, int rc, struct slsr_err *err);
-/* Credentials are there and fit into a header. SLSR_ECONFIG. */
-int request_check_credentials(const struct slsr_source_config *source, struct slsr_err *err);
 
 /* The pull's answer: headers and body -> *pull (pull.c). asked: the cursor that was asked for. */
 int pull_read(const struct http_response *response, const char *asked, struct client_pull *pull,

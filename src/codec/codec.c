@@ -439,3 +439,16 @@ bool codec_next(struct codec *codec, struct slsr_log *log)
         codec->in_group = true;
     }
 }
+
+size_t codec_memory(const struct codec *codec)
+{
+    return codec->raw_size + (codec->tags.size + codec->fields.size) * sizeof(struct slsr_pair);
+}
+
+void codec_trim(struct codec *codec)
+{
+    free(codec->raw);
+    free(codec->tags.items);
+    free(codec->fields.items);
+    *codec = (struct codec){0};
+}

@@ -22,6 +22,10 @@ void codec_free(struct codec *codec);
  * wire type, length past the end), SLSR_ETOOBIG. *groups: log groups in it (may be NULL). */
 int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compression compression,
                 size_t raw_size, uint32_t *groups, struct slsr_err *err);
+/* Memory that it keeps between pulls, and giving that back: nothing of the last body may be in use.
+ */
+size_t codec_memory(const struct codec *codec);
+void codec_trim(struct codec *codec);
 /* Next log, in order: true and *log filled (views until the next codec_begin; tags until the next
  * group, fields until the next call), or false at the end. */
 bool codec_next(struct codec *codec, struct slsr_log *log);

@@ -117,6 +117,7 @@ static void check_names(struct config_load *load, const struct slsr_source_confi
 static void check_source(struct config_load *load, const struct slsr_source_config *s,
                          const char *path)
 {
+    const bool elsewhere = s->credentials_file != NULL || s->ecs_ram_role != NULL;
     char child[CONFIG_PATH];
 
     require(load, s->endpoint != NULL, path, "endpoint",
@@ -125,10 +126,12 @@ static void check_source(struct config_load *load, const struct slsr_source_conf
     require(load, s->logstore_count > 0, path, "logstores", "name one here or in SLS_LOGSTORE");
     require(load, s->consumer_group != NULL, path, "consumer_group",
             "name it here or in SLS_CG; it is created when it does not exist");
-    require(load, s->access_key_id != NULL, path, "access_key_id",
-            "give it here, in SLS_AK_ID, access_key_id_file or a systemd credential");
-    require(load, s->access_key_secret != NULL, path, "access_key_secret",
-            "give it here, in SLS_AK_KEY, access_key_secret_file or a systemd credential");
+    require(load, s->access_key_id != NULL || elsewhere, path, "access_key_id",
+            "give it here, in SLS_AK_ID, access_key_id_file or a systemd credential, or set "
+            "credentials_file or ecs_ram_role");
+    require(load, s->access_key_secret != NULL || elsewhere, path, "access_key_secret",
+            "give it here, in SLS_AK_KEY, access_key_secret_file or a systemd credential, or set "
+            "credentials_file or ecs_ram_role");
     check_addresses(load, s, path);
     check_names(load, s, path);
     (void)config_path_key(child, path, "heartbeat_timeout");

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "client/client.h"
 #include "consume/internal.h"
 
 #include "base/diag.h"
@@ -30,10 +31,17 @@ int consume_start(struct consume **out, const struct consume_options *options, s
     if (consume == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a consumer");
     consume->o = *options;
+    if (consume->o.open == NULL)
+        consume->o.open = client_open;
+    pthread_mutex_init(&consume->lock, NULL);
+    note_set(consume, &consume->note, "starting", NULL);
     consume->stream.project = options->source->project;
     consume->stream.logstore = options->logstore;
+    consume->memory = memory_acquire(options->source, options->source->memory_bytes);
     consume->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (consume->wake < 0)
+    if (consume->memory == NULL)
+        rc = slsr_fail(err, SLSR_ENOMEM, "no memory for a consumer");
+    else if (consume->wake < 0)
         rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot make an event descriptor");
     else if (pthread_create(&consume->thread, NULL, group_run, consume) != 0)
         rc = slsr_fail(err, SLSR_ENOMEM, "cannot start the consumer of logstore %s",
@@ -41,6 +49,8 @@ int consume_start(struct consume **out, const struct consume_options *options, s
     if (rc != 0) {
         if (consume->wake >= 0)
             close(consume->wake);
+        memory_release(consume->memory);
+        pthread_mutex_destroy(&consume->lock);
         free(consume);
         return rc;
     }
@@ -59,6 +69,8 @@ void consume_join(struct consume *consume)
          (unsigned long long)consume->pulled_logs, (unsigned long long)consume->pulled_bytes,
          (unsigned long long)consume->dead_logs, (unsigned long long)consume->dropped_logs);
     close(consume->wake);
+    memory_release(consume->memory);
+    pthread_mutex_destroy(&consume->lock);
     free(consume->workers);
     free(consume);
 }

@@ -18,12 +18,26 @@
 #include "base/clock.h"
 #include "base/diag.h"
 
-bool group_holds(const struct consume *group)
+/* Early beats (a worker is done, an end was reported) keep this distance, or a service that gives
+ * and takes the same shard would be asked without pause. */
+enum { EARLY_BEAT_MS = 250, SLOW_PAUSE_MS = 5000 };
+
+int64_t group_holds_ms(const struct consume *group)
 {
     const int64_t timeout = group->o.source->heartbeat_timeout_ms;
     const int64_t margin = timeout / 10 > 1000 ? timeout / 10 : timeout / 4;
 
-    return clock_mono_ms() - group->last_beat_ms < timeout - margin;
+    return group->last_beat_ms + timeout - margin - clock_mono_ms();
+}
+
+void group_hurry(struct consume *group)
+{
+    const uint64_t one = 1;
+
+    group->hurry = true;
+    if (write(group->wake, &one, sizeof one) < 0) {
+        /* the group looks again at its next beat */
+    }
 }
 
 static struct worker *find_worker(struct consume *g, uint32_t shard)
@@ -37,17 +51,22 @@ static struct worker *find_worker(struct consume *g, uint32_t shard)
 static void start_worker(struct consume *g, uint32_t shard)
 {
     struct worker *w = calloc(1, sizeof *w);
-    struct worker **more = realloc(g->workers, (g->worker_count + 1) * sizeof(struct worker *));
+    struct worker **more;
     struct slsr_err err = {0};
 
+    pthread_mutex_lock(&g->lock);
+    more = realloc(g->workers, (g->worker_count + 1) * sizeof(struct worker *));
     if (more != NULL)
         g->workers = more;
+    pthread_mutex_unlock(&g->lock);
     if (w == NULL || more == NULL || slsr_stop_init(&w->stop, &err) != 0) {
         free(w);
         return; /* the next beat tries again */
     }
     w->group = g;
     w->shard = shard;
+    w->lag_s = -1;
+    note_set(g, &w->note, "starting", NULL);
     if (pthread_create(&w->thread, NULL, shard_run, w) != 0) {
         diag(SLSR_LOG_ERROR, "consume", "%s/%s shard %u: cannot start a thread; will try again",
              g->stream.project, g->stream.logstore, shard);
@@ -55,7 +74,9 @@ static void start_worker(struct consume *g, uint32_t shard)
         free(w);
         return;
     }
+    pthread_mutex_lock(&g->lock);
     g->workers[g->worker_count++] = w;
+    pthread_mutex_unlock(&g->lock);
 }
 
 /* Joins the workers that have finished. */
@@ -63,6 +84,7 @@ static void reap(struct consume *g)
 {
     size_t kept = 0;
 
+    pthread_mutex_lock(&g->lock);
     for (size_t i = 0; i < g->worker_count; i++) {
         struct worker *w = g->workers[i];
 
@@ -70,11 +92,12 @@ static void reap(struct consume *g)
             g->workers[kept++] = w;
             continue;
         }
-        pthread_join(w->thread, NULL);
+        pthread_join(w->thread, NULL); /* it has nothing left to do */
         slsr_stop_fini(&w->stop);
         free(w);
     }
     g->worker_count = kept;
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void stop_workers(struct consume *g, bool lost)
@@ -110,6 +133,7 @@ static void apply(struct consume *g, const uint32_t *ids, size_t count)
             start_worker(g, ids[i]);
 }
 
+/* Which of our shards have an end. Its time limit is a heartbeat's: it must not delay the next. */
 static void learn_readonly(struct consume *g, struct client *client)
 {
     struct client_shard *shards = NULL;
@@ -145,7 +169,7 @@ static int beat(struct consume *g, struct client *client, struct slsr_err *err)
         apply(g, ids, count);
     } else if (slsr_err_class(rc) == SLSR_CLASS_LOST) {
         stop_workers(g, true); /* expired: drop everything, beat with [] once they are done */
-    } else if (!group_holds(g) && g->worker_count > 0) {
+    } else if (group_holds_ms(g) <= 0 && g->worker_count > 0) {
         diag(
             SLSR_LOG_WARNING, "consume",
             "%s/%s: no heartbeat went through for nearly the group's time-out: shards are given up",
@@ -160,7 +184,10 @@ static int beat(struct consume *g, struct client *client, struct slsr_err *err)
 /* One line when the state changes, none per retry. */
 static void tell(struct consume *g, int rc, int *last, const struct slsr_err *err)
 {
-    if (rc == SLSR_ESTOPPED || rc == *last)
+    if (rc == SLSR_ESTOPPED)
+        return;
+    note_set(g, &g->note, consume_state(rc), rc != 0 ? err : NULL);
+    if (rc == *last)
         return;
     if (rc != 0)
         diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s%s", g->stream.project, g->stream.logstore,
@@ -175,8 +202,8 @@ static int64_t pause_ms(struct backoff *backoff, int rc)
 {
     const int64_t ms = backoff_next_ms(backoff);
 
-    return rc == SLSR_EAUTH || rc == SLSR_EQUOTA || rc == SLSR_ENOTFOUND ? (ms < 5000 ? 5000 : ms)
-                                                                         : ms;
+    /* full jitter on top of the floor: a thousand relays that met one quota must not meet again */
+    return rc == SLSR_EAUTH || rc == SLSR_EQUOTA || rc == SLSR_ENOTFOUND ? SLOW_PAUSE_MS + ms : ms;
 }
 
 /* Until SLS knows our group. False when told to stop. */
@@ -204,7 +231,7 @@ static bool join_group(struct consume *g, struct client *client, int *last)
 }
 
 /* Waits for the next beat, a finished worker, or stop. */
-static void wait_event(struct consume *g, int64_t ms)
+static void wait_event(struct consume *g, int64_t until_ms)
 {
     /* a token that has fired would fire for ever: then only the workers' end is news */
     const struct slsr_stop *next = !slsr_stop_requested(g->o.stop)    ? g->o.stop
@@ -214,65 +241,95 @@ static void wait_event(struct consume *g, int64_t ms)
                            {.fd = next != NULL ? next->fd : -1, .events = POLLIN}};
     uint64_t drained;
 
-    poll(fds, 2, ms < 0 ? 0 : (int)ms);
-    if (fds[0].revents != 0 && read(g->wake, &drained, sizeof drained) < 0) {
+    if (clock_poll(fds, 2, until_ms) > 0 && fds[0].revents != 0 &&
+        read(g->wake, &drained, sizeof drained) < 0) {
         /* another read took it: no harm */
+    }
+}
+
+/* Two clients: one whose calls end with abort only, for beats that go on while the workers leave;
+ * one that ends with stop, for the rest. */
+struct clients {
+    struct client *beats;
+    struct client *asker;
+};
+
+static bool open_clients(struct consume *g, struct clients *c)
+{
+    struct slsr_err err;
+
+    if (g->o.open(&c->beats, g->o.source, g->o.consumer, g->o.abort, &err) == 0 &&
+        g->o.open(&c->asker, g->o.source, g->o.consumer, g->o.stop, &err) == 0)
+        return true;
+    g->o.fatal(g->o.ctx, &err);
+    return false;
+}
+
+/* One beat and what follows from it; the monotonic time of the next. */
+static int64_t beat_and_plan(struct consume *g, struct clients *c, struct backoff *backoff,
+                             int *last)
+{
+    const struct slsr_source_config *source = g->o.source;
+    struct slsr_err err;
+    const int rc = beat(g, c->beats, &err);
+
+    tell(g, rc, last, &err);
+    if (rc == 0) {
+        backoff_reset(backoff);
+        if (g->worker_count > 0)
+            learn_readonly(g, c->asker);
+        return g->last_beat_ms + source->heartbeat_interval_ms;
+    }
+    if (rc == SLSR_ENOTFOUND && /* somebody deleted the group: make it again */
+        client_ensure_group(c->asker, g->o.logstore, source->consumer_group,
+                            (source->heartbeat_timeout_ms + 999) / 1000, source->in_order,
+                            NULL) == 0)
+        diag(SLSR_LOG_WARNING, "consume",
+             "%s/%s: consumer group %s was gone and is made anew; its checkpoints are gone, too: "
+             "shards go on from this spool where it knows them",
+             g->stream.project, g->stream.logstore, source->consumer_group);
+    return clock_mono_ms() + backoff_next_ms(backoff);
+}
+
+static void run(struct consume *g, struct clients *c, int *last)
+{
+    struct backoff backoff;
+    int64_t next = 0;
+
+    backoff_init(&backoff, 250, g->o.source->heartbeat_interval_ms, 2);
+    for (;;) {
+        const size_t before = g->worker_count;
+        int64_t early;
+
+        reap(g);
+        if (slsr_stop_requested(g->o.stop)) {
+            stop_workers(g, slsr_stop_requested(g->o.abort));
+            if (g->worker_count == 0)
+                return;
+        }
+        if (before != g->worker_count || g->hurry) {
+            g->hurry = false;
+            early = g->last_beat_ms + EARLY_BEAT_MS;
+            next = next < early ? next : early;
+        }
+        if (!slsr_stop_requested(g->o.abort) && clock_mono_ms() >= next)
+            next = beat_and_plan(g, c, &backoff, last);
+        wait_event(g, slsr_stop_requested(g->o.abort) ? INT64_MAX : next);
     }
 }
 
 void *group_run(void *arg)
 {
     struct consume *g = arg;
-    struct client *client = NULL; /* for beats: goes on while the workers leave */
-    struct client *asker = NULL;  /* for the rest: ends with stop */
-    struct slsr_err err;
-    struct backoff backoff;
-    int64_t next = 0;
+    struct clients c = {NULL, NULL};
     int last = 1; /* neither good nor bad yet */
 
-    backoff_init(&backoff, 250, g->o.source->heartbeat_interval_ms, 2);
-    if (client_open(&client, g->o.source, g->o.consumer, g->o.abort, &err) != 0 ||
-        client_open(&asker, g->o.source, g->o.consumer, g->o.stop, &err) != 0) {
-        g->o.fatal(g->o.ctx, &err);
-        client_close(client);
-        return NULL;
+    if (open_clients(g, &c) && join_group(g, c.asker, &last)) {
+        /* what asks between beats may hang no longer than a beat */
+        client_limit_time(c.asker, client_heartbeat_limit_ms(g->o.source));
+        run(g, &c, &last);
     }
-    if (!join_group(g, asker, &last)) {
-        client_close(client);
-        client_close(asker);
-        return NULL;
-    }
-    g->last_beat_ms = clock_mono_ms();
-    for (;;) {
-        const size_t before = g->worker_count;
-
-        reap(g);
-        if (slsr_stop_requested(g->o.stop)) {
-            stop_workers(g, slsr_stop_requested(g->o.abort));
-            if (g->worker_count == 0)
-                break;
-        }
-        if (!slsr_stop_requested(g->o.abort) &&
-            (clock_mono_ms() >= next || before != g->worker_count)) {
-            const int rc = beat(g, client, &err);
-
-            tell(g, rc, &last, &err);
-            if (rc == SLSR_ENOTFOUND) /* somebody deleted the group: make it again */
-                client_ensure_group(asker, g->o.logstore, g->o.source->consumer_group,
-                                    (g->o.source->heartbeat_timeout_ms + 999) / 1000,
-                                    g->o.source->in_order, NULL);
-            if (rc == 0) {
-                backoff_reset(&backoff);
-                next = clock_mono_ms() + g->o.source->heartbeat_interval_ms;
-                if (g->worker_count > 0)
-                    learn_readonly(g, asker);
-            } else {
-                next = clock_mono_ms() + backoff_next_ms(&backoff);
-            }
-        }
-        wait_event(g, next - clock_mono_ms());
-    }
-    client_close(client);
-    client_close(asker);
+    client_close(c.beats);
+    client_close(c.asker);
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "consume/consume.h"
+#include "consume/memory.h"
 
 /* One owned shard. The group thread makes and joins it; the worker thread runs it. */
 struct worker {
@@ -16,16 +17,22 @@ struct worker {
     _Atomic bool lost;     /* not ours any more: report nothing, discard what is in hand */
     _Atomic bool readonly; /* split or merged: its end must be reported once */
     _Atomic bool done;     /* the thread has finished completely */
+    _Atomic int64_t lag_s;
+    struct consume_note note; /* under group->lock */
 };
 
 struct consume {
     struct consume_options o;
     struct slsr_stream stream; /* project and logstore */
     pthread_t thread;
-    int wake; /* eventfd: a worker is done */
+    int wake;             /* eventfd: a worker is done, or a beat is wanted before its time */
+    _Atomic bool hurry;   /* the latter */
+    pthread_mutex_t lock; /* workers, worker_count, all notes */
     struct worker **workers;
-    size_t worker_count;
-    /* Sending time (monotonic ms) of the last heartbeat that the server answered well. */
+    size_t worker_count; /* written by the group thread only, which reads it without the lock */
+    struct consume_note note;
+    struct memory *memory; /* shared by all consumers of the source */
+    /* Sending time (monotonic ms) of the last heartbeat that the server answered well; 0 none. */
     _Atomic int64_t last_beat_ms;
     _Atomic uint64_t pulled_logs, pulled_bytes, dead_logs, dropped_logs;
 };
@@ -34,7 +41,13 @@ struct consume {
 void *shard_run(void *worker);
 /* group.c */
 void *group_run(void *consume);
-/* Fence: may a checkpoint still be stored, or could the server have given the shard away? */
-bool group_holds(const struct consume *group);
+/* Fence: milliseconds for which no server can yet have given our shards away; <= 0: a checkpoint
+ * may not be stored, frames not spooled. Counted from the sending of the last good beat. */
+int64_t group_holds_ms(const struct consume *group);
+/* Any thread: something has changed that the server should hear of soon. */
+void group_hurry(struct consume *group);
+/* figures.c: state and sentence; err NULL: all is well, in the given words. Takes the lock. */
+void note_set(struct consume *group, struct consume_note *note, const char *state,
+              const struct slsr_err *err);
 
 #endif

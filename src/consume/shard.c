@@ -3,48 +3,28 @@
  * Two batches take turns: while one commits, the next is pulled and formatted. The cursor moves on
  * in memory with each submitted batch; SLS hears of a position only after the commit behind it (I2)
  * and only while the group still holds the shard. A pull that cannot be decoded is asked for again:
- * it never moves the cursor. A full or failing spool stops the pulling, nothing else. */
+ * it never moves the cursor. A full or failing spool stops the pulling, nothing else. Behind the
+ * fence nothing is spooled any more: the shard may be another consumer's.
+ *
+ * Each pull waits for its share of source.memory; a large answer makes the next question smaller.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/client.h"
-#include "consume/checkpoint.h"
-#include "consume/intake.h"
-#include "consume/internal.h"
+#include "consume/shard.h"
 
-#include "base/backoff.h"
 #include "base/clock.h"
-#include "base/cursor.h"
+#include "base/count.h"
 #include "base/diag.h"
 
-enum { ROOM_PAUSE_MS = 200 };
+enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
-
-struct lane { /* one of the two batches */
-    struct slsr_batch batch;
-    struct slsr_checkpoint cp;
-    struct slsr_ticket ticket;
-    bool under_way;
-};
-
-struct run {
-    struct worker *w;
-    struct consume *g;
-    struct client *client;
-    struct slsr_stream stream;
-    struct intake intake;
-    struct lane lanes[2];
-    int turn;
-    char cursor[SLSR_CURSOR_MAX + 1];   /* next to pull */
-    char durable[SLSR_CURSOR_MAX + 1];  /* committed locally */
-    char reported[SLSR_CURSOR_MAX + 1]; /* confirmed by SLS */
-    bool end_reported;                  /* at a read-only end: told once, even if unchanged */
-    int64_t reported_ms;
-    int64_t lag_s, noted_lag_s;
-    struct backoff backoff;
-    int last_error; /* for one line per state change */
+enum {
+    SMALL_RAW_BYTES = 64 * 1024, /* buffers below this are not worth a token */
+    COPIES = 4                   /* of a pull's raw size that one turn of the loop holds at most */
 };
 
 static bool stopping(const struct run *r)
@@ -52,9 +32,12 @@ static bool stopping(const struct run *r)
     return slsr_stop_requested(&r->w->stop);
 }
 
-static void tell(struct run *r, int rc, const struct slsr_err *err)
+void shard_tell(struct run *r, int rc, const struct slsr_err *err)
 {
-    if (rc == r->last_error || rc == SLSR_ESTOPPED)
+    if (rc == SLSR_ESTOPPED || (rc == 0 && r->last_error == 0))
+        return;
+    note_set(r->g, &r->w->note, consume_state(rc), rc != 0 ? err : NULL);
+    if (rc == r->last_error)
         return;
     if (rc != 0)
         diag(rc == SLSR_EQUOTA ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "consume",
@@ -66,63 +49,42 @@ static void tell(struct run *r, int rc, const struct slsr_err *err)
     r->last_error = rc;
 }
 
-static void pause_for(struct run *r, int rc)
+/* Memory that the worker's buffers take now, as far as it is worth counting. */
+static int64_t own_memory(const struct run *r)
+{
+    size_t bytes = (size_t)r->body_max + codec_memory(r->intake.codec);
+
+    for (int i = 0; i < 2; i++)
+        bytes +=
+            r->lanes[i].batch.size + r->lanes[i].batch.meta_size * sizeof(struct slsr_frame_meta);
+    return bytes > SMALL_RAW_BYTES ? (int64_t)bytes : 0;
+}
+
+/* Gives the buffers back. Nothing may be under way, no pull in hand. */
+static void shed(struct run *r)
+{
+    for (int i = 0; i < 2; i++)
+        slsr_batch_fini(&r->lanes[i].batch);
+    codec_trim(r->intake.codec);
+    client_trim(r->client);
+    r->body_max = 0;
+    memory_set(r->g->memory, &r->held, 0);
+}
+
+void shard_pause(struct run *r, int rc)
 {
     int64_t ms = backoff_next_ms(&r->backoff);
 
-    if ((rc == SLSR_EQUOTA || rc == SLSR_EAUTH) && ms < 5000)
-        ms = 5000;
+    /* full jitter on top: what was refused together must not come back together */
+    if (rc == SLSR_EAUTH || rc == SLSR_ENOTFOUND || rc == SLSR_ECLIENT || rc == SLSR_ELOST)
+        ms += SLOW_PAUSE_MS;
+    else if (rc == SLSR_EQUOTA)
+        ms += QUOTA_PAUSE_MS;
     slsr_stop_wait(&r->w->stop, ms);
 }
 
-static int configured_position(struct run *r, enum slsr_position position, struct slsr_err *err)
-{
-    char from[32] = "begin";
-
-    if (position == SLSR_POS_END)
-        snprintf(from, sizeof from, "end");
-    else if (position == SLSR_POS_TIME)
-        snprintf(from, sizeof from, "%lld", (long long)r->g->o.source->cursor_time_s);
-    return client_get_cursor(r->client, r->stream.logstore, r->stream.shard, from, r->cursor, err);
-}
-
-/* Where to begin: docs/architecture.md "After a kill". */
-static int find_start(struct run *r, struct slsr_err *err)
-{
-    struct client_checkpoint server;
-    struct slsr_checkpoint local = {.stream = r->stream};
-    const char *why = "the configured position";
-    int rc = client_get_checkpoint(r->client, r->stream.logstore, r->g->o.source->consumer_group,
-                                   r->stream.shard, &server, err);
-
-    if (rc != 0)
-        return rc;
-    if (slsr_spool_checkpoint(r->g->o.spool, &r->stream, &local, NULL) != 0)
-        local.cursor[0] = local.reported[0] = '\0';
-    switch (checkpoint_choose(local.cursor, local.reported, server.cursor)) {
-    case CHECKPOINT_LOCAL:
-        memcpy(r->cursor, local.cursor, sizeof r->cursor);
-        why = "the spool's checkpoint";
-        break;
-    case CHECKPOINT_SERVER:
-        memcpy(r->cursor, server.cursor, sizeof r->cursor);
-        why = "the group's checkpoint";
-        break;
-    case CHECKPOINT_CONFIGURED:
-        rc = configured_position(r, r->g->o.source->cursor_position, err);
-        break;
-    }
-    if (rc != 0)
-        return rc;
-    memcpy(r->durable, r->cursor, sizeof r->durable);
-    memcpy(r->reported, server.cursor, sizeof r->reported);
-    diag(SLSR_LOG_INFO, "consume", "%s/%s shard %u: starts from %s", r->stream.project,
-         r->stream.logstore, r->stream.shard, why);
-    return 0;
-}
-
 /* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
-static int settle(struct run *r, struct lane *lane)
+int shard_settle(struct run *r, struct lane *lane)
 {
     struct slsr_err err = {0};
     int rc;
@@ -133,12 +95,14 @@ static int settle(struct run *r, struct lane *lane)
         rc = slsr_spool_settle(r->g->o.spool, &lane->ticket, &err);
         lane->under_way = false;
         if (rc == 0) {
-            memcpy(r->durable, lane->cp.cursor, sizeof r->durable);
+            count_add(COUNT_SPOOLED_FRAMES, NULL, NULL, lane->batch.frame_count);
+            count_add(COUNT_SPOOLED_BYTES, NULL, NULL, lane->batch.used);
+            report_committed(r, lane);
             if (r->last_error == SLSR_EFULL || r->last_error == SLSR_EIO)
-                tell(r, 0, NULL);
+                shard_tell(r, 0, NULL);
             return 0;
         }
-        tell(r, rc, &err);
+        shard_tell(r, rc, &err);
         if (slsr_err_class(rc) != SLSR_CLASS_RETRY) {
             slsr_stop_request(&r->w->stop); /* first: nothing may be pulled past this batch */
             r->g->o.fatal(r->g->o.ctx, &err);
@@ -148,7 +112,7 @@ static int settle(struct run *r, struct lane *lane)
             slsr_spool_wait_room(r->g->o.spool, &r->w->stop, INT32_MAX, NULL);
             slsr_stop_wait(&r->w->stop, ROOM_PAUSE_MS); /* the disk may know of other limits */
         } else {
-            pause_for(r, rc);
+            shard_pause(r, rc);
         }
         if (stopping(r))
             return rc; /* nothing acknowledged is lost: SLS still has it */
@@ -159,91 +123,21 @@ static int settle(struct run *r, struct lane *lane)
     }
 }
 
-/* Makes r->cursor durable without frames. */
-static int keep_position(struct run *r, struct slsr_err *err)
+int shard_settle_all(struct run *r)
 {
-    struct lane *lane = &r->lanes[r->turn];
-    int rc;
+    int rc = shard_settle(r, &r->lanes[r->turn]); /* the older one */
 
-    slsr_batch_reset(&lane->batch);
-    lane->cp.stream = r->stream;
-    memcpy(lane->cp.cursor, r->cursor, sizeof lane->cp.cursor);
-    rc = slsr_spool_append(r->g->o.spool, &lane->batch, &lane->cp, NULL, err);
-    if (rc == 0)
-        memcpy(r->durable, r->cursor, sizeof r->durable);
-    return rc;
+    return rc != 0 ? rc : shard_settle(r, &r->lanes[1 - r->turn]);
 }
 
-/* InvalidCursor: what lies between is gone from SLS; the setting says where to go on. */
-static int leap(struct run *r, struct slsr_err *err)
+/* Behind the fence the shard may be another's: nothing more of it is spooled or reported. */
+static int fenced(struct run *r, struct slsr_err *err)
 {
-    const enum slsr_position to = r->g->o.source->on_invalid_cursor;
-    char from[SLSR_CURSOR_MAX + 1];
-    int rc;
-
-    if (to == SLSR_POS_STOP)
-        return slsr_fail(err, SLSR_ECURSOR,
-                         "cursor %s is no longer valid in SLS (retention) and "
-                         "source.on_invalid_cursor is stop: set it to begin or end",
-                         r->cursor);
-    memcpy(from, r->cursor, sizeof from);
-    for (int i = 0; i < 2; i++) {
-        rc = settle(r, &r->lanes[(r->turn + i) % 2]);
-        if (rc != 0)
-            return rc;
-    }
-    rc = configured_position(r, to, err);
-    if (rc == 0 && (rc = keep_position(r, err)) != 0)
-        memcpy(r->cursor, from, sizeof r->cursor); /* try again as a whole */
-    if (rc == 0)
-        diag(SLSR_LOG_WARNING, "consume",
-             "%s/%s shard %u: GAP: cursor %s is no longer valid in SLS, goes on at %s (%s)",
-             r->stream.project, r->stream.logstore, r->stream.shard, from, r->cursor,
-             to == SLSR_POS_END ? "end" : "oldest kept");
-    return rc;
-}
-
-/* Tells SLS how far we are durable. Unforced, under our name, never behind the fence (I2). */
-static int report(struct run *r, struct client *client)
-{
-    struct slsr_err err;
-    char position[SLSR_CURSOR_MAX + 1];
-    int rc;
-
-    if (r->w->lost || !group_holds(r->g))
+    if (!r->w->lost && group_holds_ms(r->g) > 0)
         return 0;
-    memcpy(position, r->durable, sizeof position);
-    rc = client_put_checkpoint(client, r->stream.logstore, r->g->o.source->consumer_group,
-                               r->g->o.consumer, r->stream.shard, position, false, &err);
-    r->reported_ms = clock_mono_ms();
-    if (slsr_err_class(rc) == SLSR_CLASS_LOST) {
-        diag(SLSR_LOG_WARNING, "consume", "%s/%s shard %u: %s", r->stream.project,
-             r->stream.logstore, r->stream.shard, err.text);
-        r->w->lost = true;
-        slsr_stop_request(&r->w->stop);
-    } else if (rc == 0) {
-        memcpy(r->reported, position, sizeof r->reported);
-        slsr_spool_shard_note(r->g->o.spool, &r->stream, r->reported, r->lag_s, NULL);
-        r->noted_lag_s = r->lag_s;
-    } else {
-        tell(r, rc, &err);
-    }
-    return rc;
-}
-
-static void report_when_due(struct run *r, bool at_end)
-{
-    const bool moved = strcmp(r->durable, r->reported) != 0;
-    const bool must_tell_end = at_end && r->w->readonly && !r->end_reported;
-
-    if (must_tell_end ||
-        (moved && clock_mono_ms() - r->reported_ms >= r->g->o.source->checkpoint_interval_ms)) {
-        if (report(r, r->client) == 0 && at_end && r->w->readonly)
-            r->end_reported = true;
-    } else if (r->lag_s != r->noted_lag_s) {
-        slsr_spool_shard_note(r->g->o.spool, &r->stream, NULL, r->lag_s, NULL);
-        r->noted_lag_s = r->lag_s;
-    }
+    r->w->lost = true;
+    slsr_stop_request(&r->w->stop);
+    return slsr_fail(err, SLSR_ESTOPPED, "the shard may be another consumer's");
 }
 
 static void note_lag(struct run *r, const struct client_pull *pull, uint32_t last_time_s,
@@ -253,18 +147,19 @@ static void note_lag(struct run *r, const struct client_pull *pull, uint32_t las
     const int64_t then = pull->cursor_time_s > 0 ? pull->cursor_time_s : (int64_t)last_time_s;
 
     r->lag_s = at_end ? 0 : then > 0 && then < now_s ? now_s - then : 0;
+    r->w->lag_s = r->lag_s;
 }
 
 /* Hands the free lane to the writer once the other one is on disk. `position`: the checkpoint. */
 static int hand_over(struct run *r, const char *position, struct slsr_err *err)
 {
     struct lane *lane = &r->lanes[r->turn];
-    int rc = settle(r, &r->lanes[1 - r->turn]);
+    int rc = shard_settle(r, &r->lanes[1 - r->turn]);
 
+    if (rc == 0)
+        rc = fenced(r, err);
     if (rc != 0)
         return rc;
-    if (r->w->lost)
-        return slsr_fail(err, SLSR_ELOST, "the shard was taken away");
     lane->cp.stream = r->stream;
     memcpy(lane->cp.cursor, position, sizeof lane->cp.cursor);
     rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, err);
@@ -301,6 +196,7 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
         if (rc != 0)
             return rc;
         r->g->pulled_logs += result.logs;
+        count_add(COUNT_PULLED_LOGS, NULL, NULL, result.logs);
         if (!result.more)
             break;
         /* the lane that is free now was settled in hand_over */
@@ -310,21 +206,109 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
         return rc;
     memcpy(r->cursor, pull->next, sizeof r->cursor);
     r->g->pulled_bytes += result.raw_bytes;
+    count_add(COUNT_PULLED_RAW_BYTES, NULL, NULL, result.raw_bytes);
     note_lag(r, pull, result.last_time_s, false);
     return 0;
 }
 
+/* How long to wait before the next pull. With a filter the service counts what it read, not what
+ * came through: a filter that drops everything must not make us crawl. */
 static int64_t pace_ms(const struct run *r, const struct client_pull *pull, bool at_end)
 {
     const int64_t interval = r->g->o.source->fetch_interval_ms;
 
     if (at_end)
         return interval;
-    if (pull->raw_size >= FULL_PULL_BYTES || pull->groups >= r->g->o.source->max_log_groups)
+    if (pull->scanned_bytes >= FULL_PULL_BYTES || pull->scanned_groups >= r->count)
         return 0;
-    if (pull->raw_size >= HALF_PULL_BYTES || pull->groups >= HALF_PULL_GROUPS)
+    if (pull->scanned_bytes >= HALF_PULL_BYTES || pull->scanned_groups >= HALF_PULL_GROUPS)
         return interval < 50 ? interval : 50;
     return interval;
+}
+
+/* The next question by the last answer: an eighth of source.memory is what one pull should bring.
+ */
+static void adapt_count(struct run *r, const struct client_pull *pull)
+{
+    const int64_t most = r->g->o.source->max_log_groups;
+    const int64_t target = memory_limit(r->g->memory) / (2 * COPIES);
+    const int64_t raw = (int64_t)pull->raw_size;
+
+    if (pull->groups == 0)
+        return;
+    if (raw > target)
+        r->count = r->count > 1 ? r->count * target / raw : 1;
+    else if (raw < target / 2 && pull->groups >= r->count)
+        r->count *= 2;
+    r->count = r->count < 1 ? 1 : r->count > most ? most : r->count;
+    r->last_raw = raw;
+}
+
+/* Tokens for a pull like the last one. */
+static int reserve(struct run *r, struct slsr_err *err)
+{
+    const int64_t want = r->last_raw > SMALL_RAW_BYTES ? r->last_raw * COPIES : 0;
+    int rc;
+
+    if (want <= r->held ||
+        (!memory_wanted(r->g->memory) && memory_try(r->g->memory, &r->held, want)))
+        return 0;
+    rc = shard_settle_all(r);
+    if (rc != 0)
+        return rc;
+    shed(r);
+    return memory_take(r->g->memory, &r->w->stop, &r->held, want, false, err);
+}
+
+/* Takes in what a pull brought, with tokens for its real size. */
+static int digest(struct run *r, const struct client_pull *pull, struct slsr_err *err)
+{
+    const int64_t raw = (int64_t)pull->raw_size;
+    int64_t want = raw > SMALL_RAW_BYTES ? raw * COPIES : 0;
+    int rc;
+
+    r->body_max = (int64_t)pull->body.n > r->body_max ? (int64_t)pull->body.n : r->body_max;
+    want = want > r->held ? want : r->held;
+    rc = memory_take(r->g->memory, &r->w->stop, &r->held, want, true, err);
+    if (rc != 0)
+        return rc;
+    rc = take(r, pull, err);
+    memory_set(r->g->memory, &r->held, own_memory(r));
+    memory_decoded(r->g->memory);
+    if (rc == SLSR_ETOOBIG || rc == SLSR_ENOMEM)
+        r->count = r->count / 4 > 0 ? r->count / 4 : 1;
+    return rc;
+}
+
+/* Nothing new: everything in hand becomes durable, memory goes where it is needed. */
+static int rest(struct run *r, const struct client_pull *pull)
+{
+    const int rc = shard_settle_all(r);
+
+    note_lag(r, pull, 0, true);
+    if (rc == 0 && r->held > 0) {
+        r->last_raw = 0;
+        shed(r);
+    }
+    return rc;
+}
+
+static int pull_failed(struct run *r, int rc, struct slsr_err *err)
+{
+    const char *code = client_last_code(r->client); /* the service's word, else ours */
+
+    if (rc != SLSR_ESTOPPED)
+        count_add(COUNT_PULL_ERRORS, code[0] != '\0' ? code : consume_state(rc), NULL, 1);
+    if (rc == SLSR_ETOOBIG && r->count > 1) {
+        r->count = r->count / 4 > 0 ? r->count / 4 : 1;
+        return 0; /* fewer log groups at once: no need to bother anybody */
+    }
+    if (rc != SLSR_ECURSOR)
+        return rc;
+    rc = position_leap(r, err);
+    if (rc == 0)
+        shard_pause(r, SLSR_ECURSOR); /* should SLS refuse the fresh one, too */
+    return rc;
 }
 
 /* One turn of the loop. */
@@ -332,70 +316,78 @@ static int turn(struct run *r, struct slsr_err *err)
 {
     struct client_pull pull;
     bool at_end;
-    int rc = client_pull(r->client, r->stream.logstore, r->stream.shard, r->cursor,
-                         (int)r->g->o.source->max_log_groups, &pull, err);
+    int rc = fenced(r, err);
 
-    if (rc == SLSR_ECURSOR) {
-        rc = leap(r, err);
-        if (rc == 0)
-            pause_for(r, SLSR_ECURSOR); /* should SLS refuse the fresh one, too */
-        return rc;
-    }
+    if (rc == 0)
+        rc = reserve(r, err);
     if (rc != 0)
         return rc;
+    rc = client_pull(r->client, r->stream.logstore, r->stream.shard, r->cursor, (int)r->count,
+                     &pull, err);
+    if (rc != 0)
+        return pull_failed(r, rc, err);
     at_end = pull.groups == 0 && strcmp(pull.next, r->cursor) == 0;
-    if (!at_end) {
-        rc = take(r, &pull, err);
-        if (rc != 0)
-            return rc;
-    } else {
-        note_lag(r, &pull, 0, true);
-        for (int i = 0; i < 2; i++) {
-            rc = settle(r, &r->lanes[i]);
-            if (rc != 0)
-                return rc;
-        }
+    rc = at_end ? rest(r, &pull) : digest(r, &pull, err);
+    if (rc != 0) {
+        if (rc == SLSR_EBADDATA)
+            count_add(COUNT_PULL_ERRORS, consume_state(rc), NULL, 1);
+        return rc;
     }
-    if (r->last_error != 0)
-        tell(r, 0, NULL);
+    adapt_count(r, &pull);
+    shard_tell(r, 0, NULL);
     backoff_reset(&r->backoff);
+    if (!at_end)
+        r->end_tried = false;
     report_when_due(r, at_end);
     slsr_stop_wait(&r->w->stop, pace_ms(r, &pull, at_end));
     return 0;
 }
 
-/* Everything in hand becomes durable, SLS hears the last position, with a client that the stop does
- * not interrupt. */
-static void leave(struct run *r)
-{
-    struct client *client = NULL;
-
-    for (int i = 0; i < 2; i++)
-        settle(r, &r->lanes[(r->turn + i) % 2]); /* the older lane first */
-    if (!r->w->lost && strcmp(r->durable, r->reported) != 0 &&
-        client_open(&client, r->g->o.source, r->g->o.consumer, r->g->o.abort, NULL) == 0)
-        for (int attempt = 0; attempt < 3 && !slsr_stop_requested(r->g->o.abort); attempt++)
-            if (report(r, client) == 0 || r->w->lost)
-                break;
-    client_close(client);
-}
-
 static int set_up(struct run *r, struct slsr_err *err)
 {
-    int rc = client_open(&r->client, r->g->o.source, r->g->o.consumer, &r->w->stop, err);
+    int rc = r->g->o.open(&r->client, r->g->o.source, r->g->o.consumer, &r->w->stop, err);
 
     if (rc == 0)
         rc = intake_open(&r->intake, r->g->o.format, &r->stream, err);
     return rc;
 }
 
+static void consume_shard(struct run *r)
+{
+    struct slsr_err err = {0};
+    bool started = false;
+
+    while (!stopping(r)) {
+        const int rc = started ? turn(r, &err) : position_find(r, &err);
+
+        if (rc == 0) {
+            if (!started)
+                note_set(r->g, &r->w->note, consume_state(0), NULL);
+            started = true;
+        } else if (rc != SLSR_ESTOPPED) {
+            shard_tell(r, rc, &err);
+            if (r->held > 0 && memory_wanted(r->g->memory) && shard_settle_all(r) == 0)
+                shed(r);
+            shard_pause(r, rc);
+        }
+    }
+    if (!started)
+        return;
+    note_set(r->g, &r->w->note, "leaving", NULL);
+    shard_settle_all(r);
+    report_last(r);
+}
+
 void *shard_run(void *arg)
 {
     struct worker *w = arg;
-    struct run r = {.w = w, .g = w->group, .stream = w->group->stream, .noted_lag_s = -1};
+    struct run r = {.w = w,
+                    .g = w->group,
+                    .stream = w->group->stream,
+                    .noted_lag_s = -1,
+                    .count = w->group->o.source->max_log_groups};
     struct slsr_err err = {0};
     const uint64_t one = 1;
-    bool started = false;
 
     r.stream.shard = w->shard;
     backoff_init(&r.backoff, 250, 30000, 2);
@@ -403,18 +395,8 @@ void *shard_run(void *arg)
         r.g->o.fatal(r.g->o.ctx, &err);
         slsr_stop_request(&w->stop);
     }
-    while (!stopping(&r)) {
-        const int rc = started ? turn(&r, &err) : find_start(&r, &err);
-
-        if (rc == 0) {
-            started = true;
-        } else if (rc != SLSR_ESTOPPED) {
-            tell(&r, rc, &err);
-            pause_for(&r, rc);
-        }
-    }
-    if (started)
-        leave(&r);
+    consume_shard(&r);
+    memory_set(r.g->memory, &r.held, 0);
     intake_close(&r.intake);
     client_close(r.client);
     slsr_batch_fini(&r.lanes[0].batch);

@@ -570,7 +570,8 @@ static void body_limit(void **state)
     (void)state;
     begin(&scene, answers, 2);
     assert_int_equal(endpoint_parse(&endpoint, &scene.source, &scene.err), 0);
-    assert_int_equal(http_curl_open(&http, &endpoint, NULL, NULL, &scene.err), 0);
+    assert_int_equal(
+        http_curl_open(&http, &endpoint, &(struct http_way){.proxy = NULL}, &scene.err), 0);
     expect(&scene, http_curl.exchange(http, &request, &response, &scene.err), SLSR_ETOOBIG, "10");
     expect(&scene, http_curl.exchange(http, &request, &response, &scene.err), 0, NULL);
     assert_int_equal(response.body.n, 10);

@@ -1,0 +1,78 @@
+/* Indoors of one shard's worker: what its files share. All of it belongs to the worker thread. */
+#ifndef CONSUME_SHARD_H
+#define CONSUME_SHARD_H
+
+#include "client/client.h"
+#include "consume/intake.h"
+#include "consume/internal.h"
+
+#include "base/backoff.h"
+
+struct lane { /* one of the two batches */
+    struct slsr_batch batch;
+    struct slsr_checkpoint cp;
+    struct slsr_ticket ticket;
+    bool under_way;
+};
+
+/* A position that SLS may hear of once every target has taken all frames below `seq`. */
+struct pending {
+    uint64_t seq;
+    char cursor[SLSR_CURSOR_MAX + 1];
+};
+enum { PENDING_MAX = 64 };
+
+struct run {
+    struct worker *w;
+    struct consume *g;
+    struct client *client;
+    struct slsr_stream stream;
+    struct intake intake;
+    struct lane lanes[2];
+    int turn;
+    char cursor[SLSR_CURSOR_MAX + 1];   /* next to pull */
+    char durable[SLSR_CURSOR_MAX + 1];  /* committed locally */
+    char free_to[SLSR_CURSOR_MAX + 1];  /* what SLS may hear: durable, or what is delivered of it */
+    char reported[SLSR_CURSOR_MAX + 1]; /* confirmed by SLS */
+    struct pending pending[PENDING_MAX];
+    size_t pending_count;
+    bool end_reported; /* at a read-only end: told once, even if unchanged */
+    bool end_tried;    /* at once, then by checkpoint_interval */
+    int64_t reported_ms;
+    int64_t lag_s, noted_lag_s;
+    struct backoff backoff;
+    int last_error; /* for one line per state change */
+    /* size of pulls */
+    int64_t count;    /* log groups to ask for now, 1 .. max_log_groups */
+    int64_t last_raw; /* raw bytes of the last pull that brought something */
+    int64_t body_max; /* longest body since the buffers were given back */
+    int64_t held;     /* memory tokens */
+};
+
+/* --- shard.c --- */
+/* One diagnostic per change of state; the note always. rc 0: all is well (again). */
+void shard_tell(struct run *r, int rc, const struct slsr_err *err);
+/* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
+int shard_settle(struct run *r, struct lane *lane);
+int shard_settle_all(struct run *r);
+/* Back-off by the error's class, ends with stop. */
+void shard_pause(struct run *r, int rc);
+
+/* --- position.c --- */
+/* Where to begin: docs/sls.md "Where a shard goes on". */
+int position_find(struct run *r, struct slsr_err *err);
+/* InvalidCursor: what lies between is gone from SLS; the setting says where to go on. Leaves a gap
+ * record in the spool's ledger. */
+int position_leap(struct run *r, struct slsr_err *err);
+
+/* --- report.c --- */
+/* The worker starts at r->durable; server: the group's checkpoint, "" when none. */
+void report_begins(struct run *r, const char *server);
+/* A lane is on disk. */
+void report_committed(struct run *r, const struct lane *lane);
+/* After each turn. at_end: everything that the shard holds now is on disk. */
+void report_when_due(struct run *r, bool at_end);
+/* The last word on leaving: tries until SLS has it, the shard is lost or it takes too long. */
+void report_last(struct run *r);
+
+#endif
