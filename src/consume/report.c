@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/diag.h"
+#include "base/fault.h"
 
 enum {
     LAST_WORD_MS = 10000, /* the whole process leaves: somebody waits for it */
@@ -114,8 +115,10 @@ static int report(struct run *r, struct client *client)
         return 0;
     memcpy(position, r->free_to, sizeof position);
     client_limit_time(client, left_ms); /* what arrives behind the fence may be another's shard */
+    FAULT_DIE(CHECKPOINT_PUT_BEFORE);
     rc = client_put_checkpoint(client, r->stream.logstore, r->g->o.source->consumer_group,
                                r->g->o.consumer, r->stream.shard, position, false, &err);
+    FAULT_DIE(CHECKPOINT_PUT_AFTER);
     client_limit_time(client, 0);
     r->reported_ms = clock_mono_ms();
     if (slsr_err_class(rc) == SLSR_CLASS_LOST) {

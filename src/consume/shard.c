@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/diag.h"
+#include "base/fault.h"
 
 enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
@@ -94,6 +95,7 @@ int shard_settle(struct run *r, struct lane *lane)
     for (;;) {
         rc = slsr_spool_settle(r->g->o.spool, &lane->ticket, &err);
         lane->under_way = false;
+        FAULT_DIE(SETTLE_AFTER);
         if (rc == 0) {
             count_add(COUNT_SPOOLED_FRAMES, NULL, NULL, lane->batch.frame_count);
             count_add(COUNT_SPOOLED_BYTES, NULL, NULL, lane->batch.used);
@@ -166,6 +168,7 @@ static int hand_over(struct run *r, const char *position, struct slsr_err *err)
     if (rc != 0)
         return rc;
     lane->under_way = true;
+    FAULT_DIE(SUBMIT_AFTER);
     r->turn = 1 - r->turn;
     r->g->dead_logs += lane->batch.dead_count;
     r->g->dropped_logs += lane->batch.dropped_count;

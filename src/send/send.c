@@ -14,6 +14,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/fault.h"
 #include "send/resend.h"
 #include "slsrelay/control.h"
 #include "slsrelay/deliver.h"
@@ -30,8 +31,11 @@ static void store(void *ctx, const struct slsr_target_state *state)
 {
     struct stage *stage = ctx;
     struct slsr_err err;
-    int rc = slsr_spool_ack(stage->spool, state, &err);
+    int rc;
 
+    FAULT_DIE(SEND_ACK_BEFORE);
+    rc = slsr_spool_ack(stage->spool, state, &err);
+    FAULT_DIE(SEND_ACK_AFTER);
     stage->state = *state;
     if (rc != 0 && !stage->failing)
         diag(SLSR_LOG_ERROR, "send",

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/fault.h"
 
 enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000, LOOK_MS = 300 };
 
@@ -63,6 +64,7 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
     if (rc != 0)
         return env_fail(err, rc, "cannot open %s", path);
     spool->ack_open = true;
+    FAULT_DIE(ACK_OPEN_AFTER);
     return 0;
 }
 
@@ -264,7 +266,16 @@ static int store(struct slsr_spool *spool, struct dirty *dirty)
         rc = mdb_put(txn, spool->ack_shards, &key, &data, 0);
     }
     if (rc == 0)
-        return mdb_txn_commit(txn);
+        rc = FAULT(ACK_FLUSH_BEFORE);
+    if (rc == 0) {
+        if (dirty->note_count > 0)
+            FAULT_DIE(SHARD_NOTE_BEFORE);
+        rc = mdb_txn_commit(txn);
+        FAULT_DIE(ACK_FLUSH_AFTER);
+        if (dirty->note_count > 0)
+            FAULT_DIE(SHARD_NOTE_AFTER);
+        return rc;
+    }
     if (txn != NULL)
         mdb_txn_abort(txn);
     return rc;

@@ -15,6 +15,7 @@
 #include "spool/internal.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 enum { GROUP_BYTES = 64 * 1024 * 1024, KEEP_CACHED_BYTES = 64 * 1024 * 1024 };
 /* Preparations kept for reuse: two batches under way per shard, and what is too dear to keep. */
@@ -208,7 +209,12 @@ static int commit_group(struct slsr_spool *spool, struct segment *seg, struct gr
     for (struct slsr_ticket *t = group->head; rc == 0 && t != NULL; t = t->next)
         rc = put_ticket(spool, seg, txn, t, seq, bytes, now);
     if (rc == 0)
-        return mdb_txn_commit(txn);
+        rc = FAULT(COMMIT_BEFORE);
+    if (rc == 0) {
+        rc = mdb_txn_commit(txn);
+        FAULT_DIE(COMMIT_AFTER);
+        return rc;
+    }
     if (txn != NULL)
         mdb_txn_abort(txn);
     return rc;
@@ -240,8 +246,10 @@ static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
 static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_err *err)
 {
     struct segment *old = *seg;
-    int rc = segment_create(spool, seg, err);
+    int rc;
 
+    FAULT_DIE(ROTATE_BEFORE);
+    rc = segment_create(spool, seg, err);
     if (rc != 0)
         return rc;
     if (!old->worn) /* without its summary a look-up reads its index: slower, not wrong */
@@ -252,6 +260,7 @@ static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_er
     if (old->refs == 0)
         segment_close(old);
     pthread_mutex_unlock(&spool->lock);
+    FAULT_DIE(ROTATE_AFTER);
     return 0;
 }
 
@@ -360,6 +369,7 @@ static int write_group(struct slsr_spool *spool, struct group *group, struct sls
     }
     give_pages_back(spool, seg);
     publish(spool, seg, group, seq, bytes, now);
+    FAULT_DIE(PUBLISH_AFTER);
     return 0;
 }
 

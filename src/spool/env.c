@@ -11,6 +11,8 @@
 
 #include "spool/env.h"
 
+#include "base/fault.h"
+
 static int code_of(int rc)
 {
     switch (rc) {
@@ -87,12 +89,16 @@ int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes
 
 int env_sync_dir(const char *dir, struct slsr_err *err)
 {
+    const int fault = FAULT(DIR_SYNC_BEFORE);
     const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = 0;
 
-    if (fd < 0 || fsync(fd) != 0)
+    if (fault != 0)
+        errno = fault;
+    if (fault != 0 || fd < 0 || fsync(fd) != 0)
         rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot sync spool directory %s", dir);
     if (fd >= 0)
         close(fd);
+    FAULT_DIE(DIR_SYNC_AFTER);
     return rc;
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/fault.h"
 
 /* First sequence that some target still needs. Lock held. */
 static uint64_t needed_from(const struct slsr_spool *spool)
@@ -92,9 +93,11 @@ static void unlink_head(struct slsr_spool *spool, struct usage *usage)
 
     segment_path(spool, seg->first, path, sizeof path);
     snprintf(lock_path, sizeof lock_path, "%s-lock", path);
+    FAULT_DIE(UNLINK_BEFORE);
     if (unlink(path) != 0)
         diag(SLSR_LOG_WARNING, "spool", "cannot delete delivered segment %s: check its owner",
              path);
+    FAULT_DIE(UNLINK_AFTER);
     unlink(lock_path);
     usage->disk -= seg->disk_bytes;
     usage->delivered -= usage->delivered < seg->disk_bytes ? usage->delivered : seg->disk_bytes;

@@ -16,6 +16,7 @@
 #include "spool/internal.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 /* Address space behind the rotation limit, so that even the largest batch fits one transaction. */
 static const size_t MAP_SLACK = (size_t)1536 * 1024 * 1024;
@@ -461,9 +462,12 @@ static int first_transaction(struct slsr_spool *spool, struct segment *seg, stru
     }
     pthread_mutex_unlock(&spool->lock);
     if (rc == 0)
+        rc = FAULT(SEGMENT_FIRST_BEFORE);
+    if (rc == 0)
         rc = mdb_txn_commit(txn);
     else if (txn != NULL)
         mdb_txn_abort(txn);
+    FAULT_DIE(SEGMENT_FIRST_AFTER);
     return rc == 0 ? 0 : env_fail(err, rc, "cannot start a segment in %s", spool->config.path);
 }
 
@@ -480,7 +484,9 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
     seg->first = spool->next_seq;
     seg->version = LAYOUT_VERSION;
     segment_path(spool, seg->first, path, sizeof path);
+    FAULT_DIE(SEGMENT_CREATE_BEFORE);
     rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, false, err);
+    FAULT_DIE(SEGMENT_OPENED);
     if (rc == 0)
         rc = open_databases(seg, MDB_CREATE, path, err);
     if (rc == 0)
@@ -489,6 +495,7 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
         rc = env_sync_dir(spool->config.path, err);
     if (rc == 0)
         rc = segment_tail(seg, err);
+    FAULT_DIE(SEGMENT_CREATE_AFTER);
     if (rc != 0) {
         segment_close(seg);
         unlink(path);
