@@ -134,6 +134,8 @@ int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_e
 int segment_seal(struct segment *seg, struct slsr_err *err);
 /* Its summary: false when it has none (not sealed, damaged, or of version 1). */
 bool segment_summary(struct segment *seg, struct layout_summary *out);
+/* Removes what a creation that did not end has left. Writer only. */
+void segment_sweep(const struct slsr_spool *spool);
 uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg);
 int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
 /* Reads into *data the value of the greatest key <= seq in db. Lock not needed. */

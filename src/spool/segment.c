@@ -471,10 +471,57 @@ static int first_transaction(struct slsr_spool *spool, struct segment *seg, stru
     return rc == 0 ? 0 : env_fail(err, rc, "cannot start a segment in %s", spool->config.path);
 }
 
+/* A segment is made under a name that nobody looks at and gets its own once its first transaction
+ * is durable: no crash leaves a seg-*.mdb that is not whole. */
+static void unfinished_path(const struct slsr_spool *spool, const char *suffix, char *out,
+                            size_t size)
+{
+    snprintf(out, size, "%s/new-segment%s", spool->config.path, suffix);
+}
+
+void segment_sweep(const struct slsr_spool *spool)
+{
+    char path[4200];
+
+    unfinished_path(spool, "", path, sizeof path);
+    unlink(path);
+    unfinished_path(spool, "-lock", path, sizeof path);
+    unlink(path);
+}
+
+static int give_name(const struct slsr_spool *spool, const char *path, struct slsr_err *err)
+{
+    char from[4200];
+    char to[4208];
+
+    unfinished_path(spool, "-lock", from, sizeof from);
+    snprintf(to, sizeof to, "%s-lock", path);
+    if (rename(from, to) == 0) {
+        unfinished_path(spool, "", from, sizeof from);
+        if (rename(from, path) == 0)
+            return env_sync_dir(spool->config.path, err);
+    }
+    return slsr_fail_errno(err, errno == ENOSPC ? SLSR_EFULL : SLSR_EIO, errno,
+                           "cannot give segment %s its name", path);
+}
+
+static int list_active(struct slsr_spool *spool, const struct segment *seg, struct segment **out)
+{
+    int rc;
+
+    pthread_mutex_lock(&spool->lock);
+    rc = add_segment(spool, seg->first, out);
+    if (rc == 0) {
+        **out = *seg;
+        (*out)->active = true;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return rc;
+}
+
 int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_err *err)
 {
     struct segment *seg = calloc(1, sizeof *seg);
-    struct segment *listed = NULL;
     char path[4200];
     char lock_path[4208];
     int rc;
@@ -483,7 +530,8 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a segment");
     seg->first = spool->next_seq;
     seg->version = LAYOUT_VERSION;
-    segment_path(spool, seg->first, path, sizeof path);
+    segment_sweep(spool);
+    unfinished_path(spool, "", path, sizeof path);
     FAULT_DIE(SEGMENT_CREATE_BEFORE);
     rc = env_open(&seg->env, path, 4, spool->segment_bytes + MAP_SLACK, true, false, err);
     FAULT_DIE(SEGMENT_OPENED);
@@ -491,30 +539,20 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
         rc = open_databases(seg, MDB_CREATE, path, err);
     if (rc == 0)
         rc = first_transaction(spool, seg, err);
+    segment_path(spool, seg->first, path, sizeof path);
     if (rc == 0)
-        rc = env_sync_dir(spool->config.path, err);
+        rc = give_name(spool, path, err);
     if (rc == 0)
         rc = segment_tail(seg, err);
     FAULT_DIE(SEGMENT_CREATE_AFTER);
+    if (rc == 0 && (rc = list_active(spool, seg, out)) != 0)
+        slsr_fail(err, rc, "too many segments in %s", spool->config.path);
     if (rc != 0) {
         segment_close(seg);
-        unlink(path);
+        segment_sweep(spool);
+        unlink(path); /* nothing was acknowledged in it */
         snprintf(lock_path, sizeof lock_path, "%s-lock", path);
         unlink(lock_path);
-        free(seg);
-        return rc;
-    }
-    pthread_mutex_lock(&spool->lock);
-    rc = add_segment(spool, seg->first, &listed);
-    if (rc == 0) {
-        *listed = *seg;
-        listed->active = true;
-        *out = listed;
-    }
-    pthread_mutex_unlock(&spool->lock);
-    if (rc != 0) {
-        segment_close(seg);
-        slsr_fail(err, rc, "too many segments in %s", spool->config.path);
     }
     free(seg);
     return rc;

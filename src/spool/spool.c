@@ -81,6 +81,30 @@ static int make_dirs(const char *path, struct slsr_err *err)
     return 0;
 }
 
+/* The names of a fresh spool's folders reach the disk before anything in them is acknowledged. A
+ * folder above that we may not read was not made by us. */
+static int sync_parents(const struct slsr_spool *spool, struct slsr_err *err)
+{
+    char parent[4096];
+
+    snprintf(parent, sizeof parent, "%s", spool->config.path);
+    for (int level = 0; level < 2; level++) {
+        char *slash = strrchr(parent, '/');
+        int rc;
+
+        if (slash == NULL)
+            snprintf(parent, sizeof parent, ".");
+        else
+            slash[slash == parent] = '\0';
+        if (access(parent, R_OK) != 0)
+            break;
+        rc = env_sync_dir(parent, err);
+        if (rc != 0 || slash == NULL || slash == parent)
+            return rc;
+    }
+    return 0;
+}
+
 static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
 {
     char path[4200];
@@ -206,14 +230,20 @@ static int open_for_write(struct slsr_spool *spool, struct slsr_err *err)
 
     if (rc == 0)
         rc = take_lock(spool, err);
-    if (rc == 0)
+    if (rc == 0) {
+        segment_sweep(spool);
         rc = segments_refresh(spool, err);
+    }
     if (rc == 0)
         rc = adopt_newest(spool, err);
+    if (rc == 0 && spool->segment_count == 0)
+        rc = sync_parents(spool, err);
     if (rc == 0 && spool->segment_count == 0)
         rc = segment_create(spool, &seg, err);
     if (rc == 0)
         rc = ack_open(spool, true, err);
+    if (rc == 0) /* ack.mdb may be new; a segment may stem from a relay that died making it */
+        rc = env_sync_dir(spool->config.path, err);
     if (rc == 0)
         rc = ack_load(spool, err);
     if (rc != 0)
