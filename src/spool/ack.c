@@ -38,6 +38,9 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
     snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
     if (!write && access(path, F_OK) != 0)
         return 0; /* a copy without it: no targets known */
+    rc = write ? env_birth(spool->config.path, "ack.mdb", err) : 0;
+    if (rc != 0)
+        return rc;
     rc = env_open(&spool->ack_env, path, 8, write ? ACK_MAP : 0, write, spool->lockless, err);
     if (rc != 0)
         return rc;

@@ -87,6 +87,33 @@ int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes
     return 0;
 }
 
+int env_birth(const char *dir, const char *name, struct slsr_err *err)
+{
+    char young[4200];
+    char lock[4208];
+    char path[4200];
+    MDB_env *env = NULL;
+    int rc;
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (access(path, F_OK) == 0)
+        return 0;
+    snprintf(young, sizeof young, "%s/new-%s", dir, name);
+    snprintf(lock, sizeof lock, "%s-lock", young);
+    unlink(young);
+    rc = env_open(&env, young, 1, 0, true, false, err);
+    if (rc == 0 && (rc = mdb_env_sync(env, 1)) != 0)
+        rc = env_fail(err, rc, "cannot write %s", young);
+    if (env != NULL)
+        mdb_env_close(env);
+    if (rc == 0 && rename(young, path) != 0)
+        rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot make %s", path);
+    if (rc != 0)
+        unlink(young);
+    unlink(lock);
+    return rc == 0 ? env_sync_dir(dir, err) : rc;
+}
+
 int env_sync_dir(const char *dir, struct slsr_err *err)
 {
     const int fault = FAULT(DIR_SYNC_BEFORE);

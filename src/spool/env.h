@@ -27,6 +27,9 @@ static inline uint64_t env_key(const MDB_val *key)
     memcpy(&seq, key->mv_data, sizeof seq);
     return seq;
 }
+/* Makes an empty environment file if there is none: under another name first, so that no crash
+ * leaves half a one. */
+int env_birth(const char *dir, const char *name, struct slsr_err *err);
 int env_sync_dir(const char *dir, struct slsr_err *err);
 
 #endif
