@@ -178,6 +178,11 @@ void slsr_config_problems_free(struct slsr_config_problems *problems);
 /* Effective settings as indented JSON, secrets as "***". */
 int slsr_config_print(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 
+/* Calls say for the path ("targets.port") of every setting that differs. Any thread. */
+void slsr_config_differ(const struct slsr_config *a, const struct slsr_config *b,
+                        void (*say)(void *ctx, const char *path), void *ctx);
+bool slsr_target_equal(const struct slsr_target_config *a, const struct slsr_target_config *b);
+
 /* "250ms", "30s", "2h", "1d" or a number of seconds -> ms. False when it is none of these. */
 bool slsr_parse_duration(const char *text, int64_t *ms);
 /* "64KiB", "10GiB", "5MB" or a number of bytes. */

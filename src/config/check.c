@@ -256,6 +256,36 @@ static void check_spool(struct config_load *load)
         config_problem(load, "$.spool.retention_size", "is more than max_size: lower it");
 }
 
+/* "127.0.0.1:9464", "[::1]:9464", "localhost:9464", ":9464" or "9464". Whoever reaches another
+ * address reads our names and counts: worth a warning. */
+static void check_metrics(struct config_load *load)
+{
+    static const char *const local[] = {"", "127.", "localhost", "::1", "[::1]"};
+    const char *text = load->config->metrics_listen, *colon, *digits;
+    char *end;
+    bool loopback = false;
+
+    if (text == NULL)
+        return;
+    colon = strrchr(text, ':');
+    digits = colon != NULL ? colon + 1 : text;
+    if (*digits < '0' || *digits > '9' || strtoul(digits, &end, 10) > 65535 || *end != '\0' ||
+        strlen(text) > 250) {
+        config_problem(load, "$.metrics.listen", "must be HOST:PORT, such as 127.0.0.1:9464");
+        return;
+    }
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
+        const size_t n = colon != NULL ? (size_t)(colon - text) : 0, length = strlen(local[i]);
+
+        if (strncmp(text, local[i], length) == 0 && (n == length || (i == 1 && n > length)))
+            loopback = true;
+    }
+    if (!loopback)
+        config_warning(load, "$.metrics.listen",
+                       "is not loopback: whoever reaches it can read names and counts; listen on "
+                       "127.0.0.1 behind a proxy that asks for a password");
+}
+
 void config_check(struct config_load *load)
 {
     struct slsr_config *c = load->config;
@@ -275,4 +305,5 @@ void config_check(struct config_load *load)
         check_target_name(load, i, path);
     }
     check_spool(load);
+    check_metrics(load);
 }

@@ -152,7 +152,7 @@ static const struct option table[] = {
     NAMES("log.format", OPT_ENUM, LOG(json), "text|json", "\"text\"", "form of diagnostics"),
     NUMBER("log.max_size", OPT_SIZE, LOG(max_size_bytes), 0, TIB, "\"100MiB\"", "size at which the file is rotated; 0 never"),
     NUMBER("log.backups", OPT_INT, LOG(backups), 0, 1000, "5", "rotated files to keep"),
-    LATER("metrics.listen", "null", "host:port for metrics and status"),
+    TEXT("metrics.listen", CFG(metrics_listen), "null", "host:port for metrics, status and the page; a port alone is on loopback"),
 };
 /* clang-format on */
 

@@ -19,6 +19,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/progress.h"
 #include "base/diag.h"
 #include "send/feed.h"
 #include "transport/transport.h"
@@ -263,6 +264,7 @@ static int loop(struct run *r, struct slsr_err *err)
     for (;;) {
         int64_t now = clock_mono_ms();
 
+        progress_mark();
         rc = step(r, now, err);
         if (rc != 0)
             return rc;

@@ -83,7 +83,7 @@ static const struct bad table[] = {
      "1 to 100"},
     {"{\"targets\": [{\"retry\": {\"initial\": \"2s\",\n\"max\": \"1s\"}}]}",
      "$.targets[0].retry.max:2", "retry.initial"},
-    {"{\"metrics\": {\"listen\": \"127.0.0.1:9100\"}}", "$.metrics.listen:1", "available"},
+    {"{\"metrics\": {\"listen\": \"127.0.0.1:x\"}}", "$.metrics.listen:1", "HOST:PORT"},
     /* names and addresses */
     {"{\"source\": {\"endpoint\": \"ftp://a\"}}", "$.source.endpoint:1", "https://"},
     {"{\"source\": {\"endpoint\": \"https://a/logs\"}}", "$.source.endpoint:1", "path"},
