@@ -20,7 +20,7 @@ static int check(const struct slsr_target_config *c, enum slsr_delivery_level *l
 
     if (c->host == NULL || c->host[0] == '\0' || c->port < 1 || c->port > 65535)
         return slsr_fail(err, SLSR_ECONFIG, "target %s: needs a host and a port of 1..65535", name);
-    if (c->protocol == SLSR_TLS || c->protocol == SLSR_RELP)
+    if (c->protocol != SLSR_TCP && c->protocol != SLSR_UDP)
         return slsr_fail(err, SLSR_ECONFIG,
                          "target %s: protocol %s is not available in this version; use tcp or udp",
                          name, c->protocol == SLSR_TLS ? "tls" : "relp");
