@@ -100,6 +100,8 @@ void stream_fini(struct stream *s)
     /* Closing over unread bytes would send a reset and could destroy what is still on its way. */
     for (int i = 0; i < 16 && recv(s->fd, drop, sizeof drop, MSG_DONTWAIT) > 0; i++)
         continue;
+    if (s->ssl != NULL && !s->shaking && !s->closing)
+        (void)tls_notify(s->ssl); /* as good as it can be done now */
     tls_detach(s->ssl);
     s->ssl = NULL;
     close(s->fd);

@@ -42,7 +42,9 @@ struct tls {
     SSL_SESSION *session;                    /* to resume; NULL: none */
     struct stamp stamps[FILES];              /* of the files in ctx, or of those last refused */
     BIO_METHOD *method;
-    bool asked; /* the peer of the last handshake wanted a certificate */
+    bool asked;    /* the peer of the last handshake wanted a certificate */
+    X509 *refused; /* its certificate, when we refused it */
+    int verdict;
     int64_t own_expiry_ms, peer_expiry_ms;
     int64_t own_said_ms, peer_said_ms; /* last warnings of an end to come */
 };
@@ -127,6 +129,7 @@ void tls_close(struct tls *t)
     if (t == NULL)
         return;
     forget_session(t);
+    X509_free(t->refused);
     SSL_CTX_free(t->ctx);
     BIO_meth_free(t->method);
     free(t);
@@ -174,13 +177,13 @@ static int load_own(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr_e
     if (SSL_CTX_use_certificate_chain_file(ctx, c->cert_file) != 1)
         return slsr_fail(err, SLSR_ENET, "cannot use the certificate %s: %s", c->cert_file,
                          tls_reason());
-    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-        return slsr_fail(err, SLSR_ENET, "cannot use the key %s (it must have no passphrase): %s",
-                         key, tls_reason());
-    if (SSL_CTX_check_private_key(ctx) != 1)
+    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1)
+        return 0;
+    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
         return slsr_fail(err, SLSR_ENET, "the key %s does not belong to the certificate %s", key,
                          c->cert_file);
-    return 0;
+    return slsr_fail(err, SLSR_ENET, "cannot use the key %s (it must have no passphrase): %s", key,
+                     tls_reason());
 }
 
 static int load_trust(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr_err *err)
@@ -203,18 +206,26 @@ static int load_trust(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr
     return 0;
 }
 
-/* Pins replace chain and name. */
-static int check_pins(X509_STORE_CTX *store, void *arg)
+/* Pins replace chain and name. What is refused is remembered, for the sentence. */
+static int verify(X509_STORE_CTX *store, void *arg)
 {
-    const struct slsr_tls_config *c = arg;
+    struct tls *t = arg;
+    const struct slsr_tls_config *c = &t->target->tls;
+    X509 *leaf = X509_STORE_CTX_get0_cert(store);
+    int fine;
 
-    if (tls_fingerprint_known(X509_STORE_CTX_get0_cert(store), c->fingerprints,
-                              c->fingerprint_count)) {
-        X509_STORE_CTX_set_error(store, X509_V_OK);
-        return 1;
+    if (c->fingerprint_count > 0) {
+        fine = tls_fingerprint_known(leaf, c->fingerprints, c->fingerprint_count);
+        X509_STORE_CTX_set_error(store, fine ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
+    } else {
+        fine = X509_verify_cert(store) > 0;
     }
-    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
-    return 0;
+    X509_free(t->refused);
+    t->refused = NULL;
+    t->verdict = X509_STORE_CTX_get_error(store);
+    if (!fine && leaf != NULL && X509_up_ref(leaf) == 1)
+        t->refused = leaf;
+    return fine;
 }
 
 static int on_session(SSL *ssl, SSL_SESSION *session)
@@ -256,9 +267,8 @@ static int build(struct tls *t, SSL_CTX **out, struct slsr_err *err)
     SSL_CTX_set_cert_cb(ctx, on_asked, t);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     rc = load_own(ctx, c, err);
-    if (c->fingerprint_count > 0)
-        SSL_CTX_set_cert_verify_callback(ctx, check_pins, (void *)(uintptr_t)c);
-    else if (rc == 0 && c->verify)
+    SSL_CTX_set_cert_verify_callback(ctx, verify, t);
+    if (rc == 0 && c->fingerprint_count == 0 && c->verify)
         rc = load_trust(ctx, c, err);
     SSL_CTX_set_verify(
         ctx, c->fingerprint_count > 0 || c->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
@@ -363,6 +373,8 @@ int tls_attach(struct tls *t, int fd, struct ssl_st **out, struct slsr_err *err)
     if (rc != 0)
         return rc;
     t->asked = false;
+    X509_free(t->refused);
+    t->refused = NULL;
     ERR_clear_error();
     ssl = SSL_new(t->ctx);
     bio = BIO_new(t->method);
@@ -389,6 +401,13 @@ void tls_detach(struct ssl_st *ssl)
     SSL_free(ssl);
 }
 
+static int explain(struct tls *t, const char *stage, struct slsr_err *err)
+{
+    struct tls_failure failure = {t->target, stage, t->refused, t->verdict, t->asked};
+
+    return tls_explain(&failure, err);
+}
+
 int tls_shake(struct tls *t, struct ssl_st *ssl, bool *done, bool *out, struct slsr_err *err)
 {
     X509 *cert;
@@ -406,7 +425,7 @@ int tls_shake(struct tls *t, struct ssl_st *ssl, bool *done, bool *out, struct s
         forget_session(t);
         if (why == SSL_ERROR_SYSCALL && errno != 0 && ERR_peek_error() == 0)
             return slsr_fail_errno(err, SLSR_ENET, errno, "TLS handshake");
-        return tls_explain(ssl, t->target, t->asked, "during the TLS handshake", err);
+        return explain(t, "during the TLS handshake", err);
     }
     *done = true;
     cert = SSL_get0_peer_certificate(ssl);
@@ -440,7 +459,7 @@ static ssize_t failed(struct tls *t, SSL *ssl, int rc, struct slsr_err *err)
     if (why == SSL_ERROR_SYSCALL && e == 0)
         return errno == 0 ? TLS_EOF : TLS_BROKEN;
     forget_session(t);
-    tls_explain(ssl, t->target, t->asked, "in the middle of TLS", err);
+    explain(t, "in the middle of TLS", err);
     return TLS_FAILED;
 }
 

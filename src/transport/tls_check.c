@@ -243,29 +243,23 @@ const char *tls_reason(void)
     return text != NULL ? text : "unknown error of the TLS library";
 }
 
-int tls_explain(SSL *ssl, const struct slsr_target_config *target, bool asked, const char *stage,
-                struct slsr_err *err)
+int tls_explain(const struct tls_failure *f, struct slsr_err *err)
 {
     unsigned long e = ERR_peek_error();
+    const char *text = e != 0 ? ERR_reason_error_string(e) : NULL;
     int reason = ERR_GET_LIB(e) == ERR_LIB_SSL ? ERR_GET_REASON(e) : 0;
-    long verdict = SSL_get_verify_result(ssl);
-    X509 *cert = SSL_get0_peer_certificate(ssl);
 
     ERR_clear_error();
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && cert != NULL)
-        return refuse(cert, verdict, target, err);
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        return slsr_fail(err, SLSR_ENET, "its certificate is refused: %s",
-                         X509_verify_cert_error_string(verdict));
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && f->cert != NULL)
+        return refuse(f->cert, f->verdict, f->target, err);
     if (reason > ALERT_OFFSET && reason < ALERT_OFFSET + 256)
-        return refused(reason - ALERT_OFFSET, asked, target, err);
+        return refused(reason - ALERT_OFFSET, f->asked, f->target, err);
     if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW)
-        return refused(SSL_AD_PROTOCOL_VERSION, asked, target, err);
+        return refused(SSL_AD_PROTOCOL_VERSION, f->asked, f->target, err);
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
         return slsr_fail(err, SLSR_ENET, "the receiver does not speak TLS on this port");
-    if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING || (e == 0 && reason == 0))
-        return slsr_fail(err, SLSR_ENET, "closed by peer %s", stage);
-    return slsr_fail(err, SLSR_ENET, "TLS failed %s: %s", stage,
-                     e != 0 && ERR_reason_error_string(e) != NULL ? ERR_reason_error_string(e)
-                                                                  : "unknown reason");
+    if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING || e == 0)
+        return slsr_fail(err, SLSR_ENET, "closed by peer %s", f->stage);
+    return slsr_fail(err, SLSR_ENET, "TLS failed %s: %s", f->stage,
+                     text != NULL ? text : "unknown reason");
 }
