@@ -339,6 +339,7 @@ void *ack_thread(void *arg)
     int64_t retained = 0;
     bool last = false;
 
+    pthread_setname_np(pthread_self(), "spool-keeper");
     while (!last) {
         pthread_mutex_lock(&spool->lock);
         wait_until(spool, LOOK_MS, false);

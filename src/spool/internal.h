@@ -29,7 +29,9 @@ struct segment {
     uint64_t end_bytes;  /* total wire bytes behind its last frame (with next) */
     int64_t newest_ms;   /* arrival of its last frame (with next) */
     uint64_t disk_bytes; /* of a sealed one */
-    uint64_t dropped_to; /* writer: file offset up to which the page cache was given back */
+    uint64_t ahead_to;   /* writer: file offset up to which it has blocks */
+    _Atomic bool broken; /* LMDB gave it up: open it again before reading */
+    unsigned page_bytes; /* writer: LMDB's page size; 0: not looked yet */
     MDB_env *env;
     MDB_dbi chunks, index, streams, meta;
 };
@@ -43,7 +45,8 @@ struct stream { /* a shard's stream; position in the array = id */
     char cursor[SLSR_CURSOR_MAX + 1];
     char reported[SLSR_CURSOR_MAX + 1];
     int64_t lag_s;
-    bool dirty; /* note not yet on disk */
+    int64_t busy_ms; /* monotonic: when its last batch was handed over */
+    bool dirty;      /* note not yet on disk */
 };
 
 struct target {
@@ -67,6 +70,15 @@ enum { WAITERS_MAX = 128 };
 
 enum { SEGMENTS_MAX = 65536, STREAMS_MAX = 65536, TARGETS_MAX = 64, NEWS_MAX = 128 };
 
+/* Parts of the active file that the transaction under way fills with chunks. */
+enum { FILE_RUNS_MAX = 64 };
+struct file_runs {
+    size_t count;
+    struct file_run {
+        uint64_t from, to;
+    } at[FILE_RUNS_MAX];
+};
+
 struct slsr_spool {
     struct slsr_spool_config config; /* string owned: path */
     enum slsr_spool_mode mode;
@@ -89,6 +101,7 @@ struct slsr_spool {
     struct slsr_ticket *queue_head, *queue_tail;
     struct crypt *crypt;          /* keys; NULL: frames are stored as they are */
     struct crypt_box *writer_box; /* the writer's cipher */
+    struct file_runs runs;        /* the writer's */
     struct prepared *pool;        /* memory for batches to come */
     size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
@@ -98,7 +111,7 @@ struct slsr_spool {
     size_t wanted_bytes;       /* size of the append that found no room */
     bool full;
     bool closing;
-    bool failed; /* MDB_PANIC: only a restart helps */
+    unsigned failures; /* writer: commits that failed one after the other */
     bool threads;
     pthread_t writer, keeper;
     MDB_env *ack_env;
@@ -128,6 +141,9 @@ int segment_tail(struct segment *seg, struct slsr_err *err);
 /* Makes seg-<next_seq> with head and all streams in its first transaction, active. Lock not held.
  */
 int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_err *err);
+/* Gives the blocks behind its end back. */
+void segment_trim(struct segment *seg);
+void segment_unlink(const struct slsr_spool *spool, uint64_t first); /* with its lock file */
 /* Brings the head of an empty segment of an older layout up to date. */
 int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
 /* Writes the summary record of a segment that gets no more frames. */
@@ -146,6 +162,14 @@ bool spool_is_live(const struct slsr_spool *spool);                    /* does a
 struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
 void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */
+
+/* commit.c: makes a group durable; the writer thread only. Codes of slsr_spool_settle. */
+struct group {
+    struct slsr_ticket *head;
+    size_t bytes; /* of all chunks as stored */
+    uint64_t frames;
+};
+int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err *err);
 
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);

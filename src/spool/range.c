@@ -4,6 +4,7 @@
  * larger than a page lie in overflow pages that an append-only segment never reuses, so views stay
  * good after the transaction; smaller ones share a leaf page that moves, so they are copied out. A
  * chunk that fails its checksum is reported once and skipped by the next call. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,10 +244,32 @@ static void give_pages_back(struct slsr_range *range, const void *value)
     }
 }
 
+/* Maps the pages of a value at once: cheaper than a fault for each few of them, and a page that the
+ * disk cannot read is an error here, where it would be a SIGBUS later. False: it cannot be read. */
+static bool fault_in(const void *value, size_t size)
+{
+#ifdef MADV_POPULATE_READ
+    const uintptr_t page = (uintptr_t)value / LEAF_BYTES * LEAF_BYTES;
+
+    if (madvise((void *)page, (uintptr_t)value + size - page, MADV_POPULATE_READ) != 0)
+        return errno != EFAULT && errno != EHWPOISON; /* an older kernel knows no such advice */
+#else
+    (void)value;
+    (void)size;
+#endif
+    return true;
+}
+
 static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
 {
     bool header_ok = false;
     int rc;
+
+    if (!fault_in(data.mv_data, data.mv_size)) {
+        range->seq = first >= range->seq ? first + 1 : range->seq + 1;
+        return slsr_fail(err, SLSR_ECORRUPT, "spool %s, frames %llu..: the disk cannot read them",
+                         range->spool->config.path, (unsigned long long)first);
+    }
 
     if (data.mv_size <= sizeof range->small) {
         memcpy(range->small, data.mv_data, data.mv_size);
@@ -389,6 +412,8 @@ static int want_chunk(struct slsr_range *range, struct slsr_err *err)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     if (range->loaded && range->at < range->chunk.header.count)
         return 0;
+    if (range->seg != NULL && range->seg->broken)
+        leave_segment(range); /* so that it can be opened again */
     return load(range, err);
 }
 

@@ -216,9 +216,17 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
         if (attempt > 0 && segments_refresh(spool, err) != 0)
             break;
         found = locate(spool, seq);
-        rc = found == NULL ? slsr_fail(err, SLSR_ENOMATCH, "the spool is empty")
-                           : segment_open(spool, found, false, err);
-        if (rc == SLSR_ENOMATCH && found != NULL && found != spool->segments[0]) {
+        if (found != NULL && found->broken && found->refs == 0) {
+            segment_close(found); /* opened anew it shows the last commit */
+            found->broken = false;
+        }
+        if (found == NULL)
+            rc = slsr_fail(err, SLSR_ENOMATCH, "the spool is empty");
+        else if (found->broken)
+            rc = slsr_fail(err, SLSR_ENOMATCH, "no frames for now: a segment is being reopened");
+        else
+            rc = segment_open(spool, found, false, err);
+        if (rc == SLSR_ENOMATCH && found != NULL && !found->broken && found != spool->segments[0]) {
             /* made by the relay, its first transaction still to come: the one before is the last */
             found = locate(spool, found->first - 1);
             rc = segment_open(spool, found, false, err);
@@ -523,7 +531,6 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
 {
     struct segment *seg = calloc(1, sizeof *seg);
     char path[4200];
-    char lock_path[4208];
     int rc;
 
     if (seg == NULL)
@@ -550,12 +557,32 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
     if (rc != 0) {
         segment_close(seg);
         segment_sweep(spool);
-        unlink(path); /* nothing was acknowledged in it */
-        snprintf(lock_path, sizeof lock_path, "%s-lock", path);
-        unlink(lock_path);
+        segment_unlink(spool, seg->first); /* nothing was acknowledged in it */
     }
     free(seg);
     return rc;
+}
+
+void segment_trim(struct segment *seg)
+{
+    struct stat st;
+    int fd;
+
+    if (seg->env != NULL && mdb_env_get_fd(seg->env, &fd) == 0 && fstat(fd, &st) == 0 &&
+        ftruncate(fd, st.st_size) != 0) {
+        /* the blocks go with the file */
+    }
+}
+
+void segment_unlink(const struct slsr_spool *spool, uint64_t first)
+{
+    char path[4200];
+    char lock_path[4208];
+
+    segment_path(spool, first, path, sizeof path);
+    snprintf(lock_path, sizeof lock_path, "%s-lock", path);
+    unlink(path);
+    unlink(lock_path);
 }
 
 uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg)

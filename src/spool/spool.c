@@ -157,17 +157,6 @@ bool spool_is_live(const struct slsr_spool *spool)
     return live;
 }
 
-static void unlink_segment(struct slsr_spool *spool, uint64_t first)
-{
-    char path[4200];
-    char lock_path[4208];
-
-    segment_path(spool, first, path, sizeof path);
-    snprintf(lock_path, sizeof lock_path, "%s-lock", path);
-    unlink(path);
-    unlink(lock_path);
-}
-
 static int read_lineage(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
 {
     MDB_txn *txn = NULL;
@@ -194,7 +183,7 @@ static int adopt_newest(struct slsr_spool *spool, struct slsr_err *err)
         int rc = segment_open(spool, seg, true, &why);
 
         if (rc == SLSR_ENOMATCH) { /* died right after creating the file: nothing was in it */
-            unlink_segment(spool, seg->first);
+            segment_unlink(spool, seg->first);
             free(seg);
             spool->segment_count--;
             continue;
@@ -339,6 +328,8 @@ void slsr_spool_close(struct slsr_spool *spool)
         pthread_join(spool->keeper, NULL); /* flushes the ack positions on its way out */
     }
     for (size_t i = 0; i < spool->segment_count; i++) {
+        if (spool->segments[i]->active)
+            segment_trim(spool->segments[i]);
         segment_close(spool->segments[i]);
         free(spool->segments[i]);
     }

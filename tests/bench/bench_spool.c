@@ -1,13 +1,24 @@
-/* Spool stages alone: durable append of batches, and drain (read, verify, hand out), beside the
- * same bytes by pwrite + fdatasync. Prints CPU-seconds per GB of frames and wall MB/s; one line a
- * stage.
+/* Spool stages alone, each beside its yardstick, in one run. One line a figure.
  *
- *   slsr-bench-spool DIR [GB [BATCH_MB]]        defaults 1 GB in batches of 10 MB
- */
+ *   DIR [GB [BATCH_MB]]  append, drain, a writer with company, codecs; 1 GB, batches of 10 and 1 MB
+ *   DIR --flat GB...     at each backlog the cost of append, drain, ack, head deletion, open,
+ * look-up DIR --turn GB LIVE   turns GB over with LIVE GB undelivered; what the folder takes at
+ * most
+ *
+ * A durable append is compared with the same bytes by pwrite + fdatasync, page cache handled
+ * equally: both give back what they synced. Rounds alternate, so that a disk that changes its mind
+ * hits both. size: one yardstick, one set of helpers; the modes are independent functions one after
+ * the other. */
+#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "slsrelay/spool.h"
@@ -15,7 +26,7 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 
-enum { FRAME_BYTES = 818 };
+enum { FRAME_BYTES = 818, ROUNDS = 8 };
 
 static double cpu_s(void)
 {
@@ -26,22 +37,31 @@ static double cpu_s(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-struct lap {
+struct lap { /* added up over rounds */
+    double cpu, wall, bytes;
+};
+
+struct mark {
     double cpu;
     int64_t wall_ns;
 };
 
-static struct lap start(void)
+static struct mark start(void)
 {
-    return (struct lap){cpu_s(), clock_mono_ns()};
+    return (struct mark){cpu_s(), clock_mono_ns()};
 }
 
-static void print_lap(const char *stage, struct lap from, double bytes)
+static void stop(struct lap *lap, struct mark from, double bytes)
 {
-    const double wall = (double)(clock_mono_ns() - from.wall_ns) / 1e9;
+    lap->cpu += cpu_s() - from.cpu;
+    lap->wall += (double)(clock_mono_ns() - from.wall_ns) / 1e9;
+    lap->bytes += bytes;
+}
 
-    printf("%-22s %8.3f CPU-s/GB  %8.0f MB/s\n", stage, (cpu_s() - from.cpu) / bytes * 1e9,
-           bytes / wall / 1e6);
+static void print_lap(const char *stage, const struct lap *lap)
+{
+    printf("%-28s %8.3f CPU-s/GB  %8.0f MB/s\n", stage, lap->cpu / lap->bytes * 1e9,
+           lap->bytes / lap->wall / 1e6);
     fflush(stdout);
 }
 
@@ -51,108 +71,573 @@ static void die(const char *what, const struct slsr_err *err)
     exit(1);
 }
 
+/* Text like audit logs: words and numbers, so that lz4 has something to do. */
 static void make_batch(struct slsr_batch *batch, size_t bytes)
 {
-    const size_t count = bytes / (FRAME_BYTES + 4);
+    static const char *const words[] = {
+        "user=",  "action=", "GetObject", "bucket=", "result=", "success",  "source=", "10.1.",
+        "trace=", "region=", "cn-hz",     "agent=",  "sdk/2.1", "latency=", "||"};
+    const size_t count = bytes / (FRAME_BYTES + 4) + 1;
     uint64_t x = 88172645463325252u;
 
     slsr_batch_init(batch);
-    batch->data = malloc(count * (FRAME_BYTES + 4));
+    batch->data = malloc(count * (FRAME_BYTES + 4) + 64);
     batch->meta = calloc(count, sizeof *batch->meta);
     if (batch->data == NULL || batch->meta == NULL)
         exit(1);
     cursor_text(1500000000000000000u, batch->cursor);
     for (size_t i = 0; i < count; i++) {
         char *p = batch->data + batch->used;
+        size_t n = 4;
 
         memcpy(p, "818 ", 4);
-        for (size_t k = 0; k < FRAME_BYTES; k++) {
+        while (n < FRAME_BYTES + 4) {
+            char word[40];
+            size_t len;
+
             x ^= x << 13;
             x ^= x >> 7;
             x ^= x << 17;
-            p[4 + k] = (char)(' ' + x % 95);
+            len = (size_t)snprintf(word, sizeof word, "%s%llx", words[x % 15],
+                                   (unsigned long long)(x >> 40));
+            if (len > FRAME_BYTES + 4 - n)
+                len = FRAME_BYTES + 4 - n;
+            memcpy(p + n, word, len);
+            n += len;
         }
-        batch->used += FRAME_BYTES + 4;
+        batch->used += n;
         batch->meta[i].end = (uint32_t)batch->used;
         batch->meta[i].time_s = (uint32_t)(1735787045 + i / 100);
     }
     batch->frame_count = count;
 }
 
-static void bench_plain(const char *dir, const struct slsr_batch *batch, size_t batches)
-{
-    char path[4096];
-    struct lap lap;
-    int fd;
+/* --- the yardstick --- */
 
-    snprintf(path, sizeof path, "%s/plain", dir);
-    fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-    lap = start();
-    for (size_t i = 0; i < batches; i++)
-        if (pwrite(fd, batch->data, batch->used, (off_t)(i * batch->used)) < 0 ||
-            fdatasync(fd) != 0)
-            exit(1);
-    print_lap("pwrite+fdatasync", lap, (double)batches * (double)batch->used);
-    close(fd);
-    unlink(path);
+struct plain {
+    int fd;
+    off_t at;
+    char path[4096];
+};
+
+static void plain_open(struct plain *plain, const char *dir)
+{
+    snprintf(plain->path, sizeof plain->path, "%s/plain", dir);
+    plain->fd = open(plain->path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    plain->at = 0;
+    if (plain->fd < 0)
+        exit(1);
 }
 
-static void bench_append(struct slsr_spool *spool, const struct slsr_batch *batch, size_t batches)
+static void plain_round(struct plain *plain, const struct slsr_batch *batch, size_t batches,
+                        struct lap *lap)
+{
+    const struct mark from = start();
+
+    for (size_t i = 0; i < batches; i++) {
+        if (pwrite(plain->fd, batch->data, batch->used, plain->at) < 0 || fdatasync(plain->fd) != 0)
+            exit(1);
+        posix_fadvise(plain->fd, plain->at, (off_t)batch->used, POSIX_FADV_DONTNEED);
+        plain->at += (off_t)batch->used;
+    }
+    stop(lap, from, (double)batches * (double)batch->used);
+}
+
+static void plain_close(struct plain *plain)
+{
+    close(plain->fd);
+    unlink(plain->path);
+}
+
+/* --- the spool --- */
+
+static struct slsr_spool *open_spool(const char *path, const struct slsr_spool_config *like)
+{
+    struct slsr_spool_config config = *like;
+    struct slsr_spool *spool;
+    struct slsr_err err;
+
+    config.path = (char *)(uintptr_t)path;
+    if (slsr_spool_open(&spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
+        die("open", &err);
+    return spool;
+}
+
+/* As a shard does it: two batches take turns, one is prepared while the other commits. */
+static void append_round(struct slsr_spool *spool, const struct slsr_batch *batch, size_t batches,
+                         struct lap *lap)
+{
+    struct slsr_checkpoint cp = {.stream = {"bench", "audit", 0}, .cursor = "MA=="};
+    struct slsr_ticket lanes[2] = {{0}, {0}};
+    struct slsr_err err;
+    const struct mark from = start();
+
+    for (size_t i = 0; i < batches; i++) {
+        if (i > 1 && slsr_spool_settle(spool, &lanes[i % 2], &err) != 0)
+            die("append", &err);
+        lanes[i % 2] = (struct slsr_ticket){0};
+        if (slsr_spool_submit(spool, &lanes[i % 2], batch, &cp, &err) != 0)
+            die("append", &err);
+    }
+    for (size_t i = 0; i < 2 && i < batches; i++)
+        if (slsr_spool_settle(spool, &lanes[i], &err) != 0)
+            die("append", &err);
+    stop(lap, from, (double)batches * (double)batch->used);
+}
+
+static void append_each(struct slsr_spool *spool, const struct slsr_batch *batch, size_t batches,
+                        struct lap *lap)
 {
     struct slsr_checkpoint cp = {.stream = {"bench", "audit", 0}, .cursor = "MA=="};
     struct slsr_err err;
-    struct lap lap = start();
+    const struct mark from = start();
 
     for (size_t i = 0; i < batches; i++)
         if (slsr_spool_append(spool, batch, &cp, NULL, &err) != 0)
             die("append", &err);
-    print_lap("append (durable)", lap, (double)batches * (double)batch->used);
+    stop(lap, from, (double)batches * (double)batch->used);
 }
 
-static void bench_drain(struct slsr_spool *spool, double bytes)
+static double drain(struct slsr_spool *spool, uint64_t from_seq, uint64_t to, struct lap *lap)
 {
+    const struct mark from = start();
     struct slsr_range *range;
     struct slsr_run run;
     struct slsr_err err;
-    struct lap lap = start();
     double seen = 0;
 
-    if (slsr_range_open(&range, spool, 1, UINT64_MAX, &err) != 0)
+    if (slsr_range_open(&range, spool, from_seq, to, &err) != 0)
         die("drain", &err);
     while (slsr_range_next_run(range, 256 * 1024, &run, &err) == 0)
         seen += (double)run.wire.n;
     slsr_range_close(range);
-    if (seen < bytes || seen > bytes) {
-        fprintf(stderr, "slsr-bench-spool: drained %.0f of %.0f bytes\n", seen, bytes);
-        exit(1);
+    stop(lap, from, seen);
+    return seen;
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    char file[4400];
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.') {
+            snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+            unlink(file);
+        }
+    if (dir != NULL)
+        closedir(dir);
+    rmdir(path);
+}
+
+static void bench_ratio(const char *dir, double gb, double batch_mb, bool with_drain)
+{
+    const struct slsr_spool_config like = {.max_size_bytes = 1LL << 40};
+    struct lap plain_lap = {0};
+    struct lap pipelined = {0};
+    struct lap each = {0};
+    struct lap drained = {0};
+    struct slsr_batch batch;
+    struct slsr_spool *spool;
+    struct plain plain;
+    char path[4096];
+    char label[64];
+    size_t batches;
+
+    make_batch(&batch, (size_t)(batch_mb * 1e6));
+    batches = (size_t)(gb * 1e9 / (double)batch.used / ROUNDS) + 1;
+    snprintf(path, sizeof path, "%s/spool", dir);
+    plain_open(&plain, dir);
+    spool = open_spool(path, &like);
+    for (int i = 0; i < ROUNDS; i++) {
+        plain_round(&plain, &batch, batches, &plain_lap);
+        append_round(spool, &batch, batches, &pipelined);
+        append_each(spool, &batch, batches, &each);
     }
-    print_lap("drain (verify, no copy)", lap, bytes);
+    plain_close(&plain);
+    snprintf(label, sizeof label, "pwrite+fdatasync %g MB", batch_mb);
+    print_lap(label, &plain_lap);
+    snprintf(label, sizeof label, "append %g MB", batch_mb);
+    print_lap(label, &pipelined);
+    snprintf(label, sizeof label, "append %g MB, one by one", batch_mb);
+    print_lap(label, &each);
+    printf("ratio of time, append %g MB to pwrite+fdatasync: %.2f, one by one %.2f\n", batch_mb,
+           pipelined.wall / plain_lap.wall, each.wall / plain_lap.wall);
+    if (with_drain) {
+        const double bytes = (double)batch.used * (double)batches * ROUNDS * 2;
+
+        /* a sender gives back what it has passed, so its second time is as cold; a reader with an
+         * end does not, so its second time is from memory */
+        for (int pass = 0; pass < 3; pass++) {
+            drained = (struct lap){0};
+            if (drain(spool, 1, pass > 0 ? UINT64_MAX - 1 : UINT64_MAX, &drained) != bytes)
+                exit(1);
+            if (pass != 1)
+                print_lap(pass > 0 ? "drain, in memory" : "drain, cold", &drained);
+        }
+    }
+    slsr_spool_close(spool);
+    remove_tree(path);
+    slsr_batch_fini(&batch);
+}
+
+static void bench_codec(const char *dir, const char *name, const struct slsr_spool_config *like,
+                        double gb)
+{
+    struct lap appended = {0};
+    struct lap drained = {0};
+    struct slsr_batch batch;
+    struct slsr_spool_stat stat;
+    struct slsr_spool *spool;
+    struct slsr_err err;
+    char path[4096];
+    char label[64];
+
+    make_batch(&batch, 10000000);
+    snprintf(path, sizeof path, "%s/codec", dir);
+    spool = open_spool(path, like);
+    append_round(spool, &batch, (size_t)(gb * 1e9 / (double)batch.used) + 1, &appended);
+    drain(spool, 1, UINT64_MAX, &drained);
+    if (slsr_spool_stat(spool, &stat, &err) != 0)
+        die("stat", &err);
+    snprintf(label, sizeof label, "append %s", name);
+    print_lap(label, &appended);
+    snprintf(label, sizeof label, "drain %s", name);
+    print_lap(label, &drained);
+    slsr_spool_close(spool);
+    remove_tree(path);
+    slsr_batch_fini(&batch);
+}
+
+static void bench_codecs(const char *dir, double gb)
+{
+    struct slsr_spool_config like = {.max_size_bytes = 1LL << 40};
+    char key[4096];
+    FILE *file;
+
+    snprintf(key, sizeof key, "%s/key", dir);
+    file = fopen(key, "w");
+    if (file == NULL)
+        exit(1);
+    fputs("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", file);
+    fclose(file);
+    chmod(key, 0600);
+    like.compression = SLSR_COMPRESSION_LZ4;
+    bench_codec(dir, "lz4", &like, gb);
+    like.encryption_key_file = key;
+    bench_codec(dir, "lz4 + aes-256-gcm", &like, gb);
+    like.compression = SLSR_COMPRESSION_NONE;
+    bench_codec(dir, "aes-256-gcm", &like, gb);
+    unlink(key);
+}
+
+/* --- a writer with company --- */
+
+struct company {
+    struct slsr_spool *spool;
+    char path[4096];
+    atomic_bool done;
+};
+
+/* A sender that acknowledges every 4 MB. */
+static void *acking_sender(void *arg)
+{
+    struct company *c = arg;
+    struct slsr_target_state target;
+    struct slsr_range *range;
+    struct slsr_run run;
+    struct slsr_err err;
+    size_t since = 0;
+
+    if (slsr_spool_target_add(c->spool, "bench", &target, &err) != 0 ||
+        slsr_range_open(&range, c->spool, target.acked, UINT64_MAX, &err) != 0)
+        die("sender", &err);
+    while (!c->done) {
+        if (slsr_range_next_run(range, 256 * 1024, &run, &err) != 0) {
+            usleep(1000);
+            continue;
+        }
+        since += run.wire.n;
+        if (since < 4000000)
+            continue;
+        since = 0;
+        target.acked = run.first + run.count;
+        if (slsr_spool_ack(c->spool, &target, &err) != 0)
+            die("ack", &err);
+    }
+    slsr_range_close(range);
+    return NULL;
+}
+
+/* A tool in a process of its own that follows the newest frames. */
+static pid_t tail_tool(const char *path)
+{
+    pid_t pid;
+
+    fflush(stdout);
+    pid = fork();
+
+    if (pid == 0) {
+        char exe[4096];
+        const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 16);
+
+        exe[n > 0 ? n : 0] = '\0';
+        strcpy(strrchr(exe, '/') + 1, "sls-spool");
+        if (freopen("/dev/null", "w", stdout) == NULL)
+            _exit(1);
+        execl(exe, exe, "-D", path, "tail", "-f", (char *)NULL);
+        _exit(1);
+    }
+    return pid;
+}
+
+static void bench_company(const char *dir, double gb)
+{
+    const struct slsr_spool_config like = {.max_size_bytes = 1LL << 40};
+    struct company c = {0};
+    struct lap alone = {0};
+    struct lap with_sender = {0};
+    struct lap with_both = {0};
+    struct slsr_target_state target;
+    struct slsr_batch batch;
+    pthread_t thread;
+    uint64_t oldest;
+    size_t batches;
+    pid_t tool;
+
+    make_batch(&batch, 10000000);
+    batches = (size_t)(gb * 1e9 / (double)batch.used / 4) + 1;
+    snprintf(c.path, sizeof c.path, "%s/company", dir);
+    c.spool = open_spool(c.path, &like);
+    append_round(c.spool, &batch, 4, &(struct lap){0});
+    if (slsr_spool_target_add(c.spool, "bench", &target, NULL) != 0)
+        exit(1);
+    for (int i = 0; i < 4; i++) {
+        append_round(c.spool, &batch, batches, &alone);
+        slsr_spool_bounds(c.spool, &oldest, &target.acked, NULL);
+        slsr_spool_ack(c.spool, &target, NULL); /* the sender is where the writer is */
+        c.done = false;
+        if (pthread_create(&thread, NULL, acking_sender, &c) != 0)
+            exit(1);
+        append_round(c.spool, &batch, batches, &with_sender);
+        tool = tail_tool(c.path);
+        append_round(c.spool, &batch, batches, &with_both);
+        c.done = true;
+        pthread_join(thread, NULL);
+        kill(tool, SIGKILL);
+        waitpid(tool, NULL, 0);
+    }
+    print_lap("append alone", &alone);
+    print_lap("append + acking sender", &with_sender);
+    print_lap("append + sender + tail -f", &with_both);
+    printf("writer's time against alone: sender %.2f, sender and tool %.2f\n",
+           with_sender.wall / alone.wall, with_both.wall / alone.wall);
+    slsr_spool_close(c.spool);
+    remove_tree(c.path);
+    slsr_batch_fini(&batch);
+}
+
+/* --- cost at a backlog --- */
+
+static double folder_bytes(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    struct stat st;
+    double sum = 0;
+    char file[4400];
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.' && stat(file, &st) == 0)
+            sum += (double)st.st_blocks * 512;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return sum;
+}
+
+static void settle_at(struct slsr_spool *spool, struct slsr_target_state *target, uint64_t seq)
+{
+    struct slsr_err err;
+
+    target->acked = seq;
+    if (slsr_spool_ack(spool, target, &err) != 0)
+        die("ack", &err);
+}
+
+/* Waits until the first frame is not older than seq; CPU of it all. */
+static void await_deletion(struct slsr_spool *spool, uint64_t seq)
+{
+    uint64_t oldest = 0;
+    uint64_t next;
+
+    for (int i = 0; i < 6000 && oldest < seq; i++) {
+        usleep(10000);
+        slsr_spool_bounds(spool, &oldest, &next, NULL);
+    }
+}
+
+static double lookup_us(struct slsr_spool *spool, uint64_t oldest, uint64_t next)
+{
+    const int64_t from = clock_mono_ns();
+    struct slsr_range *range;
+    struct slsr_frame frame;
+    struct slsr_err err;
+    int n = 0;
+
+    for (uint64_t seq = oldest; seq < next; seq += (next - oldest) / 200 + 1, n++) {
+        if (slsr_range_open(&range, spool, seq, seq + 1, &err) != 0 ||
+            slsr_range_next(range, &frame, &err) != 0 || frame.seq != seq)
+            die("look-up", &err);
+        slsr_range_close(range);
+    }
+    return (double)(clock_mono_ns() - from) / 1e3 / n;
+}
+
+static void flat_row(struct slsr_spool **spool, const char *path,
+                     const struct slsr_spool_config *like, const struct slsr_batch *batch,
+                     double gb)
+{
+    const size_t probe = (size_t)(0.5e9 / (double)batch->used) + 1;
+    struct lap append = {0};
+    struct lap first = {0};
+    struct lap middle = {0};
+    struct slsr_target_state target;
+    struct slsr_spool_stat stat;
+    struct slsr_err err;
+    struct mark from;
+    double ack_cpu;
+    double del_cpu;
+    double open_ms;
+    double look;
+
+    if (slsr_spool_stat(*spool, &stat, &err) != 0 ||
+        slsr_spool_target_add(*spool, "bench", &target, &err) != 0)
+        die("flat", &err);
+    while ((double)stat.bytes < gb * 1e9 - 0.5e9) {
+        append_round(*spool, batch, 8, &(struct lap){0});
+        slsr_spool_stat(*spool, &stat, &err);
+    }
+    append_round(*spool, batch, probe, &append);
+    slsr_spool_stat(*spool, &stat, &err);
+    drain(*spool, stat.oldest_seq, stat.oldest_seq + probe * batch->frame_count, &first);
+    drain(*spool, stat.oldest_seq + stat.frames / 2,
+          stat.oldest_seq + stat.frames / 2 + probe / 2 * batch->frame_count, &middle);
+    look = lookup_us(*spool, stat.oldest_seq, stat.next_seq);
+    from = start();
+    for (int i = 0; i < 1000; i++) {
+        settle_at(*spool, &target, stat.oldest_seq + (uint64_t)i);
+        usleep(100);
+    }
+    ack_cpu = cpu_s() - from.cpu;
+    from = start();
+    slsr_spool_close(*spool);
+    *spool = open_spool(path, like);
+    open_ms = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
+    slsr_spool_target_add(*spool, "bench", &target, &err);
+    from = start();
+    settle_at(*spool, &target, stat.oldest_seq + (uint64_t)(1.2e9 / (FRAME_BYTES + 4)));
+    await_deletion(*spool, stat.oldest_seq + 1);
+    del_cpu = cpu_s() - from.cpu;
+    printf("%7.1f %10.3f %12.3f %13.3f %12.2f %14.4f %10.1f %10.1f\n", gb,
+           append.cpu / append.bytes * 1e9, first.cpu / first.bytes * 1e9,
+           middle.cpu / middle.bytes * 1e9, ack_cpu * 1e3, del_cpu, open_ms, look);
+    fflush(stdout);
+}
+
+static void bench_flat(const char *dir, int count, char **sizes)
+{
+    const struct slsr_spool_config like = {
+        .max_size_bytes = 1LL << 40, .retention_size_bytes = 1, .retention_time_ms = 86400000};
+    struct slsr_batch batch;
+    struct slsr_spool *spool;
+    char path[4096];
+
+    make_batch(&batch, 10000000);
+    snprintf(path, sizeof path, "%s/flat", dir);
+    spool = open_spool(path, &like);
+    puts(
+        "backlog     append   drain head  drain middle    1000 acks  head deletion close+open    "
+        "look-up\n"
+        "     GB   CPU-s/GB     CPU-s/GB      CPU-s/GB       CPU-ms      CPU-s/GiB         ms      "
+        "     us");
+    for (int i = 0; i < count; i++)
+        flat_row(&spool, path, &like, &batch, atof(sizes[i]));
+    slsr_spool_close(spool);
+    remove_tree(path);
+    slsr_batch_fini(&batch);
+}
+
+/* Frames come and go with `live` GB undelivered; what the folder takes at most. */
+static void bench_turn(const char *dir, double gb, double live_gb)
+{
+    /* small segments for small runs, so that the claim "live and one segment" means something */
+    const double segment = live_gb >= 2 ? 1073741824.0 : live_gb * 1e9 / 8;
+    const struct slsr_spool_config like = {.max_size_bytes = (int64_t)(segment * 10),
+                                           .retention_size_bytes = 1};
+    struct slsr_target_state target;
+    struct slsr_batch batch;
+    struct slsr_spool *spool;
+    struct slsr_err err;
+    struct lap lap = {0};
+    double done = 0;
+    double most = 0;
+    uint64_t behind;
+    uint64_t oldest;
+    uint64_t next;
+    char path[4096];
+
+    make_batch(&batch, 10000000);
+    behind = (uint64_t)(live_gb * 1e9 / (FRAME_BYTES + 4));
+    snprintf(path, sizeof path, "%s/turn", dir);
+    spool = open_spool(path, &like);
+    if (slsr_spool_target_add(spool, "bench", &target, &err) != 0)
+        die("turn", &err);
+    while (done < gb * 1e9) {
+        append_round(spool, &batch, 4, &lap);
+        done = lap.bytes;
+        slsr_spool_bounds(spool, &oldest, &next, &err);
+        if (next > behind + 1) {
+            settle_at(spool, &target, next - behind);
+            slsr_spool_wait_room(spool, NULL, 0, &err); /* what the second's timer would do */
+        }
+        if (folder_bytes(path) > most)
+            most = folder_bytes(path);
+    }
+    settle_at(spool, &target, next);
+    slsr_spool_close(spool);
+    spool = open_spool(path, &like);
+    usleep(2500000);
+    print_lap("turned over", &lap);
+    printf("folder at most %.0f MB; live %.0f MB, one segment %.0f MB; all delivered: %.0f MB\n",
+           most / 1e6, live_gb * 1e3 * 1.03, segment / 1e6, folder_bytes(path) / 1e6);
+    slsr_spool_close(spool);
+    remove_tree(path);
+    slsr_batch_fini(&batch);
 }
 
 int main(int argc, char **argv)
 {
-    struct slsr_spool_config config = {.max_size_bytes = 1LL << 40};
-    struct slsr_batch batch;
-    struct slsr_spool *spool;
-    struct slsr_err err;
-    char path[4096];
-    size_t batches;
+    const double gb = argc > 2 ? atof(argv[2]) : 1;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: slsr-bench-spool DIR [GB [BATCH_MB]]\n");
+        fprintf(stderr, "usage: slsr-bench-spool DIR [GB [BATCH_MB] | --flat GB... | --turn GB "
+                        "LIVE_GB]\n");
         return 64;
     }
-    make_batch(&batch, (size_t)((argc > 3 ? atof(argv[3]) : 10) * 1e6));
-    batches = (size_t)((argc > 2 ? atof(argv[2]) : 1) * 1e9 / (double)batch.used) + 1;
-    snprintf(path, sizeof path, "%s/spool", argv[1]);
-    config.path = path;
-    bench_plain(argv[1], &batch, batches);
-    if (slsr_spool_open(&spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
-        die("open", &err);
-    bench_append(spool, &batch, batches);
-    bench_drain(spool, (double)batches * (double)batch.used);
-    bench_drain(spool, (double)batches * (double)batch.used);
-    slsr_spool_close(spool);
-    slsr_batch_fini(&batch);
+    if (argc > 3 && strcmp(argv[2], "--flat") == 0) {
+        bench_flat(argv[1], argc - 3, argv + 3);
+    } else if (argc > 4 && strcmp(argv[2], "--turn") == 0) {
+        bench_turn(argv[1], atof(argv[3]), atof(argv[4]));
+    } else if (argc > 3) {
+        bench_ratio(argv[1], gb, atof(argv[3]), true);
+    } else {
+        bench_ratio(argv[1], gb, 10, true);
+        bench_ratio(argv[1], gb, 1, false);
+        bench_company(argv[1], gb);
+        bench_codecs(argv[1], gb / 2);
+    }
     return 0;
 }
