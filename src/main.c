@@ -28,7 +28,7 @@ static const char help[] =
     "      --set PATH=VALUE  one setting, e.g. --set targets.0.port=6514; may be repeated\n"
     "\n"
     "Modes (none: run in the foreground; TERM or INT drains and leaves, a second one leaves at\n"
-    "once; USR1 and HUP reopen the log file)\n"
+    "once; HUP reloads the settings, USR1 reopens the log file)\n"
     "      --check             every problem of the settings on its own line; exit 0 or 78\n"
     "      --test-connection   connect and sign in to SLS, connect to every target; exit 0 or 69\n"
     "      --print-config      effective settings as JSON, secrets masked\n"
@@ -137,8 +137,40 @@ static bool print_problems(const struct arguments *a, const struct slsr_config_p
     return bad;
 }
 
+/* The settings anew for HUP, from the same places; problems go to the diagnostics. */
+static int load_again(void *ctx, struct slsr_config **out)
+{
+    const struct arguments *a = ctx;
+    struct slsr_config_problems problems = {0};
+    struct slsr_err err = {0};
+    bool bad = false;
+    int rc = slsr_config_load(out, a->file, a->sets, a->set_count, true, &problems, &err);
+
+    for (size_t i = 0; i < problems.count; i++) {
+        const struct slsr_config_problem *p = &problems.items[i];
+
+        diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s, line %d: %s", p->path,
+             p->line, p->text);
+        bad = bad || !p->warning;
+    }
+    if (rc == 0 && !bad) {
+        rc = relay_check(*out, &err);
+        if (rc != 0)
+            diag(SLSR_LOG_ERROR, "config", "%s", err.text);
+    } else if (problems.count == 0) {
+        diag(SLSR_LOG_ERROR, "config", "%s", err.text);
+    }
+    slsr_config_problems_free(&problems);
+    if (rc == 0 && !bad)
+        return 0;
+    slsr_config_free(*out);
+    *out = NULL;
+    return rc != 0 ? rc : SLSR_ECONFIG;
+}
+
 static int act(const struct arguments *a, const struct slsr_config *config, struct slsr_err *err)
 {
+    struct relay_options options = {.load = load_again};
     int rc = relay_check(config, err);
 
     if (rc != 0 && a->mode != MODE_PRINT)
@@ -158,9 +190,10 @@ static int act(const struct arguments *a, const struct slsr_config *config, stru
     case MODE_RUN:
         break;
     }
+    options.ctx = (void *)(uintptr_t)a; /* only read there */
     rc = diag_open(&config->log, "sls-relay", err);
     if (rc == 0)
-        rc = relay_run(config, err);
+        rc = relay_run(config, &options, err);
     diag_close();
     return rc;
 }

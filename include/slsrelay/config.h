@@ -29,7 +29,10 @@ enum slsr_oversize { SLSR_OVER_TRUNCATE, SLSR_OVER_SPLIT, SLSR_OVER_DEAD };
 enum slsr_newline { SLSR_NL_ESCAPE, SLSR_NL_KEEP, SLSR_NL_SPACE };
 enum slsr_utf8 { SLSR_UTF8_REPLACE, SLSR_UTF8_ESCAPE, SLSR_UTF8_DROP };
 enum slsr_when_full { SLSR_FULL_BLOCK, SLSR_FULL_DROP_OLDEST };
-enum slsr_protocol { SLSR_TCP, SLSR_TLS, SLSR_UDP, SLSR_RELP };
+enum slsr_protocol { SLSR_TCP, SLSR_TLS, SLSR_UDP, SLSR_RELP, SLSR_RELP_TLS };
+enum slsr_tls_version { SLSR_TLS_1_2, SLSR_TLS_1_3 };
+enum slsr_tls_proof { SLSR_PROOF_CLOSE_NOTIFY, SLSR_PROOF_FIN };
+enum slsr_balance { SLSR_BALANCE_FAILOVER, SLSR_BALANCE_SHARD };
 enum slsr_framing { SLSR_FRAMING_AUTO, SLSR_FRAMING_OCTET, SLSR_FRAMING_LF };
 enum slsr_delivery_level {
     SLSR_DELIVERY_AUTO,
@@ -112,11 +115,42 @@ struct slsr_spool_config {
     char *encryption_key_file; /* NULL: frames are stored as they are */
 };
 
+/* TLS of a target (docs/delivery.md "TLS"). Files are PEM; they are read again when they change. */
+struct slsr_tls_config {
+    char *ca_file;   /* NULL: the system's certificates */
+    char *cert_file; /* ours, with its chain; NULL: none */
+    char *key_file;  /* NULL: in cert_file */
+    char *crl_file;  /* NULL: no revocation check */
+    bool verify;     /* false: any certificate. Only by explicit setting, and loudly logged */
+    bool verify_hostname;
+    char *server_name; /* to expect and to ask for (SNI); NULL: the host */
+    enum slsr_tls_version min_version;
+    char **fingerprints; /* "sha-256:AB:CD..." of the leaf; any of them replaces chain and name */
+    size_t fingerprint_count;
+    enum slsr_tls_proof proof;
+    int64_t expiry_warning_ms;
+};
+
+/* Frames and bytes a second; 0: no limit. */
+struct slsr_rate_config {
+    int64_t messages, bytes;
+    int64_t backlog_messages,
+        backlog_bytes; /* frames that were in the spool when the link came up */
+};
+
 struct slsr_target_config {
     char *name;
     enum slsr_protocol protocol;
     char *host;
     int port;
+    char **servers; /* "host:port", behind host:port when that is set */
+    size_t server_count;
+    enum slsr_balance balance;
+    int64_t failback_after_ms; /* the first server must have been healthy that long */
+    char *cert_path;           /* older name of tls.ca_file; NULL after loading */
+    struct slsr_tls_config tls;
+    struct slsr_rate_config rate;
+    int64_t relp_window; /* frames without an answer */
     enum slsr_framing framing;
     enum slsr_delivery_level delivery;
     int64_t timeout_ms; /* TCP_USER_TIMEOUT and send stall; interface key `timeout` is an alias of
@@ -178,6 +212,11 @@ void slsr_config_problems_free(struct slsr_config_problems *problems);
 /* Effective settings as indented JSON, secrets as "***". */
 int slsr_config_print(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 
+/* Calls say for the path ("targets.port") of every setting that differs. Any thread. */
+void slsr_config_differ(const struct slsr_config *a, const struct slsr_config *b,
+                        void (*say)(void *ctx, const char *path), void *ctx);
+bool slsr_target_equal(const struct slsr_target_config *a, const struct slsr_target_config *b);
+
 /* "250ms", "30s", "2h", "1d" or a number of seconds -> ms. False when it is none of these. */
 bool slsr_parse_duration(const char *text, int64_t *ms);
 /* "64KiB", "10GiB", "5MB" or a number of bytes. */
@@ -186,5 +225,13 @@ bool slsr_parse_size(const char *text, int64_t *bytes);
  * The caller frees with slsr_target_free. */
 int slsr_target_from_url(struct slsr_target_config *out, const char *url, struct slsr_err *err);
 void slsr_target_free(struct slsr_target_config *target);
+static inline bool slsr_target_uses_tls(const struct slsr_target_config *target)
+{
+    return target->protocol == SLSR_TLS || target->protocol == SLSR_RELP_TLS;
+}
+static inline bool slsr_target_uses_relp(const struct slsr_target_config *target)
+{
+    return target->protocol == SLSR_RELP || target->protocol == SLSR_RELP_TLS;
+}
 
 #endif

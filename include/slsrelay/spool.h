@@ -130,6 +130,14 @@ struct slsr_target_state {
     uint64_t reconnects;
     double rate_frames_s; /* frames taken per second, last seconds */
     char error[200];      /* last error, "" when none */
+    /* Why nothing gets through just now: "dns" "refused" "unreachable" "timeout" "tls" "reset"
+     * "closed" "half-open" "stalled" "proof" "slow" "rejected" "local" "protocol"; "" when it
+     * does. */
+    char cause[24];
+    int64_t cause_since_ms;       /* wall clock; since the first failure with this cause */
+    int64_t cert_expires_ms;      /* our certificate, wall clock; 0: none */
+    int64_t peer_cert_expires_ms; /* the receiver's */
+    char server[128];             /* "host:port" that is used now, or was last */
 };
 /* Registers a target: its frames are kept until it has taken them. A new target starts at the
  * oldest frame. Read its position from out->acked. */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 
 static _Atomic bool frozen;
 static _Atomic int64_t frozen_wall_ms;
@@ -85,6 +86,7 @@ int clock_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)
     const int64_t left = until_ms - clock_mono_ms();
     int ready;
 
+    progress_mark(); /* waiting is fine, as long as it comes back */
     if (frozen && left > 0)
         return frozen_poll(fds, count, until_ms);
     ready = poll(fds, count, left < 0 ? 0 : left > LONGEST_POLL_MS ? LONGEST_POLL_MS : (int)left);

@@ -33,8 +33,6 @@ static const struct figure figures[COUNT_ID_COUNT] = {
                                   "Checkpoints that the service has confirmed."},
     [COUNT_TARGET_SENT_FRAMES] = {"target_sent_frames_total", KIND_COUNTER, "target", NULL,
                                   "Frames written to the target, resent ones included."},
-    [COUNT_TARGET_ACKED_FRAMES] = {"target_acked_frames_total", KIND_COUNTER, "target", NULL,
-                                   "Frames that the target has taken."},
     [COUNT_TARGET_RECONNECTS] = {"target_reconnects_total", KIND_COUNTER, "target", "reason",
                                  "Connections that were lost, by reason."},
     [COUNT_TARGET_RESENT_FRAMES] = {"target_resent_frames_total", KIND_COUNTER, "target", NULL,

@@ -20,7 +20,6 @@ enum count_id {
     COUNT_SPOOLED_BYTES,
     COUNT_CHECKPOINT_COMMITS,
     COUNT_TARGET_SENT_FRAMES,   /* target */
-    COUNT_TARGET_ACKED_FRAMES,  /* target */
     COUNT_TARGET_RECONNECTS,    /* target, reason */
     COUNT_TARGET_RESENT_FRAMES, /* target */
     COUNT_FRAMES_DEAD,          /* reason: could not become a frame or be sent, set aside */

@@ -19,6 +19,8 @@
 #include "client/http.h"
 #include "client/text.h"
 
+#include "base/progress.h"
+
 enum {
     CONNECT_TIMEOUT_MS = 10000,
     LOW_SPEED_TIME_S = 30, /* a peer that went silent without closing */
@@ -258,6 +260,7 @@ static CURLcode drive(struct curl_http *h, struct slsr_stop *stop, bool *stopped
             return CURLE_ABORTED_BY_CALLBACK;
         }
         /* curl shortens the wait to its own next deadline */
+        progress_mark();
         if (curl_multi_poll(h->multi, &wait, stop != NULL ? 1 : 0, 10000, NULL) != CURLM_OK)
             return CURLE_OUT_OF_MEMORY;
     }

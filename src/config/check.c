@@ -1,6 +1,7 @@
 /* What one value alone cannot show: required settings, names, and settings that must fit together.
  *
  * Runs after everything is read. Names follow the limits of the SLS API reference. */
+#include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,27 +149,28 @@ static void check_source(struct config_load *load, const struct slsr_source_conf
 static void check_transport(struct config_load *load, const struct slsr_target_config *t,
                             const char *path)
 {
-    bool udp = t->protocol == SLSR_UDP;
+    bool udp = t->protocol == SLSR_UDP, relp = slsr_target_uses_relp(t);
     char child[CONFIG_PATH];
 
-    if (t->protocol == SLSR_TLS || t->protocol == SLSR_RELP) {
-        (void)config_path_key(child, path, "protocol");
-        config_problem(load, child, "%s is not available in this version: use \"tcp\" or \"udp\"",
-                       t->protocol == SLSR_TLS ? "tls" : "relp");
-        return;
-    }
     (void)config_path_key(child, path, "delivery");
     if (udp && t->delivery != SLSR_DELIVERY_AUTO && t->delivery != SLSR_DELIVERY_SENT)
         config_problem(load, child, "udp gives no evidence: use \"auto\" or \"sent\"");
-    else if (t->delivery == SLSR_DELIVERY_CONFIRMED)
+    else if (relp && t->delivery != SLSR_DELIVERY_AUTO && t->delivery != SLSR_DELIVERY_CONFIRMED)
+        config_problem(load, child, "relp answers every frame: use \"auto\" or \"confirmed\"");
+    else if (!relp && t->delivery == SLSR_DELIVERY_CONFIRMED)
         config_problem(load, child,
                        "tcp gives no confirmation: use \"auto\", \"sent\", \"received\", \"read\" "
                        "or \"proven\"");
-    if (udp && t->framing == SLSR_FRAMING_OCTET) {
-        (void)config_path_key(child, path, "framing");
+    (void)config_path_key(child, path, "framing");
+    if (udp && t->framing == SLSR_FRAMING_OCTET)
         config_problem(load, child,
                        "udp sends each message as a datagram of its own: use \"auto\"");
-    }
+    else if (relp && t->framing != SLSR_FRAMING_AUTO)
+        config_problem(load, child, "relp has a framing of its own: use \"auto\"");
+    else if (t->protocol == SLSR_TLS && t->framing == SLSR_FRAMING_LF)
+        config_warning(load, child,
+                       "syslog over TLS is octet-counted (RFC 5425): use \"auto\" unless this "
+                       "receiver is known to want lines");
 }
 
 /* "[::1]" -> "::1": the dialler takes addresses without brackets. */
@@ -182,11 +184,89 @@ static void unbracket(char *host)
     }
 }
 
+/* "sha-256:" and 32 bytes in hex; colons between them may be left out. */
+static bool fingerprint_valid(const char *text)
+{
+    size_t digits = 0;
+
+    if (strncasecmp(text, "sha-256:", 8) != 0 && strncasecmp(text, "sha256:", 7) != 0)
+        return false;
+    for (text = strchr(text, ':'); *text != '\0'; text++) {
+        if (*text == ':')
+            continue;
+        if (!isxdigit((unsigned char)*text))
+            return false;
+        digits++;
+    }
+    return digits == 64;
+}
+
+static void check_tls(struct config_load *load, struct slsr_target_config *t, const char *path)
+{
+    char child[CONFIG_PATH], item[CONFIG_PATH], tls[CONFIG_PATH];
+
+    (void)config_path_key(tls, path, "tls");
+    if (t->cert_path != NULL) {
+        (void)config_path_key(child, path, "cert_path");
+        if (t->tls.ca_file != NULL && strcmp(t->tls.ca_file, t->cert_path) != 0)
+            config_problem(load, child,
+                           "is the older name of tls.ca_file, which differs: keep one");
+        if (t->tls.ca_file != NULL)
+            free(t->cert_path);
+        else
+            t->tls.ca_file = t->cert_path;
+        t->cert_path = NULL;
+    }
+    (void)config_path_key(child, tls, "cert_file");
+    if (t->tls.key_file != NULL && t->tls.cert_file == NULL)
+        config_problem(load, child, "is not set although key_file is: name our certificate");
+    (void)config_path_key(child, tls, "fingerprints");
+    for (size_t i = 0; i < t->tls.fingerprint_count; i++) {
+        (void)config_path_index(item, child, i);
+        if (!fingerprint_valid(t->tls.fingerprints[i]))
+            config_problem(load, item,
+                           "must be \"sha-256:\" and 64 hexadecimal digits, as openssl x509 "
+                           "-fingerprint -sha256 prints them");
+    }
+    (void)config_path_key(child, tls, "verify");
+    if (slsr_target_uses_tls(t) && !t->tls.verify && t->tls.fingerprint_count == 0)
+        config_warning(load, child,
+                       "is false: anybody on the path can pose as the receiver; give its "
+                       "fingerprint instead");
+}
+
+static void check_servers(struct config_load *load, struct slsr_target_config *t, const char *path)
+{
+    char child[CONFIG_PATH], item[CONFIG_PATH], host[256];
+    int port;
+
+    (void)config_path_key(child, path, "servers");
+    if (t->host == NULL && t->server_count > 0 &&
+        config_split_host(t->servers[0], host, sizeof host, &port) && port != 0) {
+        /* The first one is the main one. */
+        t->host = strdup(host);
+        t->port = port;
+        free(t->servers[0]);
+        t->server_count--;
+        memmove(t->servers, t->servers + 1, t->server_count * sizeof *t->servers);
+        load->no_memory |= t->host == NULL;
+    }
+    for (size_t i = 0; i < t->server_count; i++) {
+        (void)config_path_index(item, child, i);
+        if (!config_split_host(t->servers[i], host, sizeof host, &port) || port == 0 ||
+            !config_host_valid(host))
+            config_problem(load, item,
+                           "must be host:port, an IPv6 address in brackets: \"[::1]:514\"");
+    }
+}
+
 static void check_target(struct config_load *load, struct slsr_target_config *t, const char *path)
 {
     char child[CONFIG_PATH], retry[CONFIG_PATH];
 
-    require(load, t->host != NULL, path, "host", "give the receiver's name or address");
+    check_servers(load, t, path);
+    require(load, t->host != NULL || t->server_count > 0, path, "host",
+            "give the receiver's name or address");
     if (t->host != NULL) {
         unbracket(t->host);
         if (!config_host_valid(t->host)) {
@@ -202,6 +282,7 @@ static void check_target(struct config_load *load, struct slsr_target_config *t,
         config_problem(load, child, "is less than retry.initial: raise it");
     }
     check_transport(load, t, path);
+    check_tls(load, t, path);
 }
 
 static void check_target_name(struct config_load *load, size_t i, const char *path)
@@ -256,6 +337,36 @@ static void check_spool(struct config_load *load)
         config_problem(load, "$.spool.retention_size", "is more than max_size: lower it");
 }
 
+/* "127.0.0.1:9464", "[::1]:9464", "localhost:9464", ":9464" or "9464". Whoever reaches another
+ * address reads our names and counts: worth a warning. */
+static void check_metrics(struct config_load *load)
+{
+    static const char *const local[] = {"", "127.", "localhost", "::1", "[::1]"};
+    const char *text = load->config->metrics_listen, *colon, *digits;
+    char *end;
+    bool loopback = false;
+
+    if (text == NULL)
+        return;
+    colon = strrchr(text, ':');
+    digits = colon != NULL ? colon + 1 : text;
+    if (*digits < '0' || *digits > '9' || strtoul(digits, &end, 10) > 65535 || *end != '\0' ||
+        strlen(text) > 250) {
+        config_problem(load, "$.metrics.listen", "must be HOST:PORT, such as 127.0.0.1:9464");
+        return;
+    }
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
+        const size_t n = colon != NULL ? (size_t)(colon - text) : 0, length = strlen(local[i]);
+
+        if (strncmp(text, local[i], length) == 0 && (n == length || (i == 1 && n > length)))
+            loopback = true;
+    }
+    if (!loopback)
+        config_warning(load, "$.metrics.listen",
+                       "is not loopback: whoever reaches it can read names and counts; listen on "
+                       "127.0.0.1 behind a proxy that asks for a password");
+}
+
 void config_check(struct config_load *load)
 {
     struct slsr_config *c = load->config;
@@ -275,4 +386,5 @@ void config_check(struct config_load *load)
         check_target_name(load, i, path);
     }
     check_spool(load);
+    check_metrics(load);
 }

@@ -41,6 +41,8 @@
     {path, kind, OPT_READY, member, min, max, NULL, initial, help}
 #define NAMES(path, kind, member, names, initial, help) \
     {path, kind, OPT_READY, member, 0, 0, names, initial, help}
+#define LIST(path, member, help) \
+    {path, OPT_LIST, OPT_READY, member, 0, 0, NULL, "[]", help}
 #define BOOL(path, member, initial, help) \
     {path, OPT_BOOL, OPT_READY, member, 0, 0, NULL, initial, help}
 #define LATER(path, initial, help) \
@@ -54,7 +56,7 @@ static const struct option table[] = {
     TEXT("source.region", SRC(region), "null", "region for signature v4; by default read from the endpoint"),
     NAMES("source.signature", OPT_ENUM, SRC(signature), "auto|v1|v4", "\"auto\"", "how requests are signed"),
     TEXT("source.project", SRC(project), "\"\"", "project to read from"),
-    {"source.logstores", OPT_LIST, OPT_READY, SRC(logstores), 0, 0, NULL, "[]", "logstores to read, one or more"},
+    LIST("source.logstores", SRC(logstores), "logstores to read, one or more"),
     TEXT("source.consumer_group", SRC(consumer_group), "\"\"", "consumer group; created when it does not exist"),
     TEXT("source.consumer", SRC(consumer), "null", "name within the group; by default made from host name and spool path"),
     NAMES("source.cursor_position", OPT_POSITION, SRC(cursor_position), NULL, "\"begin\"", "where a shard without checkpoint begins: begin, end, a time or @epoch"),
@@ -116,19 +118,26 @@ static const struct option table[] = {
     TEXT("spool.encryption_key_file", SPL(encryption_key_file), "null", "keys of 64 hex digits, one a line: the first encrypts new frames, all are tried for reading"),
 
     TEXT("targets.name", TGT(name), "null", "name in status, metrics and selectors; siem, siem-2 and so on by default"),
-    NAMES("targets.protocol", OPT_ENUM, TGT(protocol), "tcp|tls|udp|relp", "\"tcp\"", "transport; tls and relp are not available in this version"),
+    NAMES("targets.protocol", OPT_ENUM, TGT(protocol), "tcp|tls|udp|relp|relp+tls", "\"tcp\"", "transport"),
     TEXT("targets.host", TGT(host), "\"\"", "name or address of the receiver"),
     NUMBER("targets.port", OPT_INT, TGT(port), 1, 65535, "514", "port of the receiver"),
-    LATER("targets.servers", "[]", "several receivers to fail over between"),
+    LIST("targets.servers", TGT(servers), "more receivers, as host:port, behind host and port"),
+    NAMES("targets.balance", OPT_ENUM, TGT(balance), "failover|shard", "\"failover\"", "several receivers: one at a time, or each its share of the shards"),
+    NUMBER("targets.failback_after", OPT_DURATION, TGT(failback_after_ms), 0, DAY, "\"30s\"", "how long the first receiver must be healthy before it is used again"),
     NAMES("targets.framing", OPT_ENUM, TGT(framing), "auto|octet|lf", "\"auto\"", "how frames are told apart on a stream"),
-    LATER("targets.cert_path", "null", "certificate to trust for tls"),
-    LATER("targets.tls.ca_file", "null", "certificates to trust"),
-    LATER("targets.tls.cert_file", "null", "our certificate"),
-    LATER("targets.tls.key_file", "null", "its key"),
-    LATER("targets.tls.verify_hostname", "true", "compare the receiver's name with its certificate"),
-    LATER("targets.tls.server_name", "null", "name to expect in the certificate"),
-    LATER("targets.tls.min_version", "null", "oldest TLS version"),
-    LATER("targets.tls.fingerprints", "[]", "certificates to accept by fingerprint"),
+    TEXT("targets.cert_path", TGT(cert_path), "null", "older name of tls.ca_file"),
+    TEXT("targets.tls.ca_file", TGT(tls.ca_file), "null", "certificates to trust; by default the system's"),
+    TEXT("targets.tls.cert_file", TGT(tls.cert_file), "null", "our certificate with its chain"),
+    TEXT("targets.tls.key_file", TGT(tls.key_file), "null", "its key; by default in cert_file"),
+    TEXT("targets.tls.crl_file", TGT(tls.crl_file), "null", "revoked certificates; must cover the whole chain"),
+    BOOL("targets.tls.verify", TGT(tls.verify), "true", "check the receiver's certificate; false accepts any"),
+    BOOL("targets.tls.verify_hostname", TGT(tls.verify_hostname), "true", "compare the receiver's name with its certificate"),
+    TEXT("targets.tls.server_name", TGT(tls.server_name), "null", "name or address to expect in the certificate; by default the host"),
+    NAMES("targets.tls.min_version", OPT_ENUM, TGT(tls.min_version), "1.2|1.3", "\"1.2\"", "oldest TLS version"),
+    LIST("targets.tls.fingerprints", TGT(tls.fingerprints), "SHA-256 of certificates to accept whoever signed them, such as sha-256:AB:CD"),
+    NAMES("targets.tls.proof", OPT_ENUM, TGT(tls.proof), "close_notify|fin", "\"close_notify\"", "what ends a connection in order; fin for receivers that send no close_notify"),
+    NUMBER("targets.tls.expiry_warning", OPT_DURATION, TGT(tls.expiry_warning_ms), 0, 3660 * DAY, "\"30d\"", "warn that long before a certificate ends"),
+    NUMBER("targets.relp_window", OPT_INT, TGT(relp_window), 1, 100000, "2000", "frames that relp may leave unanswered"),
     NUMBER("targets.timeout", OPT_DURATION, TGT(timeout_ms), 1, DAY, "\"120s\"", "how long sent bytes may stay unacknowledged; sets stall_timeout too when that is not set"),
     NUMBER("targets.connect_timeout", OPT_DURATION, TGT(connect_timeout_ms), 1, HOUR, "\"10s\"", "longest wait for a connection"),
     NUMBER("targets.dead_timeout", OPT_DURATION, TGT(dead_timeout_ms), 1, DAY, "\"20s\"", "after this silence of the path a connection is dead"),
@@ -139,8 +148,10 @@ static const struct option table[] = {
     NUMBER("targets.retry.initial", OPT_DURATION, TGT(retry_initial_ms), 1, HOUR, "\"250ms\"", "first pause after a failure"),
     NUMBER("targets.retry.max", OPT_DURATION, TGT(retry_max_ms), 1, DAY, "\"60s\"", "longest pause"),
     NUMBER("targets.retry.multiplier", OPT_REAL, TGT(retry_multiplier), 1, 100, "2", "growth of the pause"),
-    LATER("targets.rate_limit.messages", "0", "most frames a second"),
-    LATER("targets.rate_limit.bytes", "0", "most bytes a second"),
+    NUMBER("targets.rate_limit.messages", OPT_INT, TGT(rate.messages), 0, 100000000, "0", "most frames a second; 0 no limit"),
+    NUMBER("targets.rate_limit.bytes", OPT_SIZE, TGT(rate.bytes), 0, TIB, "0", "most bytes a second; 0 no limit"),
+    NUMBER("targets.rate_limit.backlog_messages", OPT_INT, TGT(rate.backlog_messages), 0, 100000000, "0", "most frames a second of a backlog; 0 as the others"),
+    NUMBER("targets.rate_limit.backlog_bytes", OPT_SIZE, TGT(rate.backlog_bytes), 0, TIB, "0", "most bytes a second of a backlog; 0 as the others"),
     ALIAS("targets.sep", "format.sep"),
     ALIAS("targets.facility", "format.facility"),
     ALIAS("targets.severity", "format.severity"),
@@ -152,7 +163,7 @@ static const struct option table[] = {
     NAMES("log.format", OPT_ENUM, LOG(json), "text|json", "\"text\"", "form of diagnostics"),
     NUMBER("log.max_size", OPT_SIZE, LOG(max_size_bytes), 0, TIB, "\"100MiB\"", "size at which the file is rotated; 0 never"),
     NUMBER("log.backups", OPT_INT, LOG(backups), 0, 1000, "5", "rotated files to keep"),
-    LATER("metrics.listen", "null", "host:port for metrics and status"),
+    TEXT("metrics.listen", CFG(metrics_listen), "null", "host:port for metrics, status and the page; a port alone is on loopback"),
 };
 /* clang-format on */
 

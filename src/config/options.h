@@ -20,7 +20,8 @@ enum option_kind {
     OPT_SHARE,    /* size, or "20%" of spool.max_size */
     OPT_ENUM,     /* names: "a|b|c" in the order of the C enumeration; an empty name is skipped */
     OPT_CODE,     /* like OPT_ENUM, the number itself is accepted too (facility, severity) */
-    OPT_LIST,     /* array of strings, or one string with commas */
+    OPT_LIST,     /* array of strings, or one string with commas; a size_t count stands right
+                     behind the member */
     OPT_POSITION, /* where to begin reading */
     OPT_ANY       /* only compared with its default (keys of later versions) */
 };

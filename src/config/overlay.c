@@ -229,7 +229,8 @@ static void assign_text(struct config_load *load, const char *where, const char 
 
 static void overlay_siem(struct config_load *load, const char *url)
 {
-    static const char *const names[] = {"tcp", "tls", "udp", "relp"};
+    static const char *const names[] = {"tcp", "tls", "udp", "relp", "relp+tls"};
+    static const int ports[] = {514, 6514, 514, 2514, 2514};
     struct slsr_err err = {0};
     enum slsr_protocol protocol;
     struct route route;
@@ -243,7 +244,7 @@ static void overlay_siem(struct config_load *load, const char *url)
     assign_text(load, "targets.0.protocol", names[protocol], "SIEM");
     assign_text(load, "targets.0.host", host, "SIEM");
     if (parse_route("targets.0.port", strlen("targets.0.port"), &route))
-        assign(load, &route, json_integer(port != 0 ? port : 514), "SIEM");
+        assign(load, &route, json_integer(port != 0 ? port : ports[protocol]), "SIEM");
 }
 
 void config_overlay_env(struct config_load *load)

@@ -239,7 +239,11 @@ int config_parse_url(const char *url, enum slsr_protocol *protocol, char *host, 
     static const struct {
         const char *scheme;
         enum slsr_protocol protocol;
-    } schemes[] = {{"tcp", SLSR_TCP}, {"tls", SLSR_TLS}, {"udp", SLSR_UDP}, {"relp", SLSR_RELP}};
+    } schemes[] = {{"tcp", SLSR_TCP},
+                   {"tls", SLSR_TLS},
+                   {"udp", SLSR_UDP},
+                   {"relp", SLSR_RELP},
+                   {"relp+tls", SLSR_RELP_TLS}};
     const char *mark = url != NULL ? strstr(url, "://") : NULL;
     const size_t count = sizeof schemes / sizeof *schemes;
     size_t i = count;
@@ -251,12 +255,8 @@ int config_parse_url(const char *url, enum slsr_protocol *protocol, char *host, 
                 break;
     if (i == count)
         return slsr_fail(err, SLSR_ECONFIG,
-                         "target address: the scheme is unknown: write tcp://HOST:PORT or "
-                         "udp://HOST:PORT");
-    if (schemes[i].protocol == SLSR_TLS || schemes[i].protocol == SLSR_RELP)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "target address: %s is not available in this version: use tcp or udp",
-                         schemes[i].scheme);
+                         "target address: the scheme is unknown: write tcp://HOST:PORT, tls://, "
+                         "udp://, relp:// or relp+tls://");
     if (!config_split_host(mark + 3, host, size, port))
         return slsr_fail(err, SLSR_ECONFIG,
                          "target address: host or port cannot be read: write %s://HOST:PORT with "

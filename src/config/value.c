@@ -3,6 +3,7 @@
  * The kind in the option table decides which JSON types are fine and how they are read; the row's
  * range is checked here, relations between settings in check.c. null always means "the default".
  * Sentences name what is expected; the value itself is only repeated for names and numbers. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,18 +315,31 @@ static void set_real(struct config_load *load, const struct option *option, void
         memcpy(member(option, area), &real, sizeof real);
 }
 
-static void free_list(struct slsr_source_config *source)
+/* What a member of kind OPT_LIST and the count behind it look like. */
+struct list {
+    char **items;
+    size_t count;
+};
+
+#define FITS(type, list, number)                                                                   \
+    static_assert(offsetof(struct type, number) == offsetof(struct type, list) + sizeof(char **),  \
+                  #number " must stand right behind " #list)
+FITS(slsr_source_config, logstores, logstore_count);
+FITS(slsr_target_config, servers, server_count);
+FITS(slsr_tls_config, fingerprints, fingerprint_count);
+
+static void free_list(struct list *list)
 {
-    for (size_t i = 0; i < source->logstore_count; i++)
-        free(source->logstores[i]);
-    free(source->logstores);
-    source->logstores = NULL;
-    source->logstore_count = 0;
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    list->items = NULL;
+    list->count = 0;
 }
 
 /* Adds the trimmed text [p, p + n) to the list. */
-static void list_add(struct config_load *load, struct slsr_source_config *source, const char *p,
-                     size_t n, const char *path)
+static void list_add(struct config_load *load, struct list *list, const char *p, size_t n,
+                     const char *path)
 {
     char **items;
 
@@ -335,39 +349,39 @@ static void list_add(struct config_load *load, struct slsr_source_config *source
     }
     while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'))
         n--;
-    for (size_t i = 0; i < source->logstore_count; i++)
-        if (strlen(source->logstores[i]) == n && memcmp(source->logstores[i], p, n) == 0) {
+    for (size_t i = 0; i < list->count; i++)
+        if (strlen(list->items[i]) == n && memcmp(list->items[i], p, n) == 0) {
             config_problem(load, path, "stands in the list twice: remove one");
             return;
         }
-    if (source->logstore_count >= CONFIG_ITEMS_MAX) {
+    if (list->count >= CONFIG_ITEMS_MAX) {
         config_problem(load, path, "there are more than %d entries", CONFIG_ITEMS_MAX);
         return;
     }
-    items = realloc(source->logstores, (source->logstore_count + 1) * sizeof *items);
+    items = realloc(list->items, (list->count + 1) * sizeof *items);
     if (items != NULL) {
-        source->logstores = items;
-        items[source->logstore_count] = strndup(p, n);
+        list->items = items;
+        items[list->count] = strndup(p, n);
     }
-    if (items == NULL || items[source->logstore_count] == NULL)
+    if (items == NULL || items[list->count] == NULL)
         load->no_memory = true;
     else
-        source->logstore_count++;
+        list->count++;
 }
 
-/* The only list is source.logstores; its count stands beside it. */
-static void set_list(struct config_load *load, void *area, const json_t *value, const char *path)
+static void set_list(struct config_load *load, const struct option *option, void *area,
+                     const json_t *value, const char *path)
 {
-    struct slsr_source_config *source = area;
+    struct list *list = member(option, area);
     const char *text = json_string_value(value);
     char child[CONFIG_PATH];
 
-    free_list(source);
+    free_list(list);
     if (text != NULL) {
         while (*text != '\0') {
             size_t n = strcspn(text, ",");
 
-            list_add(load, source, text, n, path);
+            list_add(load, list, text, n, path);
             text += n + (text[n] == ',');
         }
         return;
@@ -383,8 +397,8 @@ static void set_list(struct config_load *load, void *area, const json_t *value, 
         if (!json_is_string(item))
             config_problem(load, child, "must be a text in quotes");
         else
-            list_add(load, source, json_string_value(item), json_string_length(item), child);
-        if (source->logstore_count >= CONFIG_ITEMS_MAX && i + 1 < json_array_size(value)) {
+            list_add(load, list, json_string_value(item), json_string_length(item), child);
+        if (list->count >= CONFIG_ITEMS_MAX && i + 1 < json_array_size(value)) {
             config_problem(load, child, "there are more than %d entries", CONFIG_ITEMS_MAX);
             return;
         }
@@ -466,7 +480,7 @@ void config_value_set(struct config_load *load, const struct option *option, voi
         set_enum(load, option, area, value, path);
         break;
     case OPT_LIST:
-        set_list(load, area, value, path);
+        set_list(load, option, area, value, path);
         break;
     case OPT_POSITION:
         set_position(load, area, value, path);
@@ -498,16 +512,18 @@ static json_t *get_duration(int64_t ms)
                           : json_sprintf("%lldms", (long long)ms);
 }
 
-static json_t *get_list(const struct slsr_source_config *source)
+static json_t *get_list(const struct option *option, const void *area)
 {
-    json_t *list = json_array();
+    json_t *array = json_array();
+    struct list list;
 
-    for (size_t i = 0; list != NULL && i < source->logstore_count; i++)
-        if (json_array_append_new(list, json_string(source->logstores[i])) != 0) {
-            json_decref(list);
+    memcpy(&list, (const char *)area + option->offset, sizeof list);
+    for (size_t i = 0; array != NULL && i < list.count; i++)
+        if (json_array_append_new(array, json_string(list.items[i])) != 0) {
+            json_decref(array);
             return NULL;
         }
-    return list;
+    return array;
 }
 
 static json_t *get_position(const struct slsr_source_config *source)
@@ -547,7 +563,7 @@ json_t *config_value_get(const struct option *option, const void *area)
         number_name(option->names, fetch_integer(option, area), name, sizeof name);
         return json_string(name);
     case OPT_LIST:
-        return get_list(area);
+        return get_list(option, area);
     case OPT_POSITION:
         return get_position(area);
     default:
@@ -562,7 +578,7 @@ void config_value_free(const struct option *option, void *area)
     if (option->status != OPT_READY)
         return;
     if (option->kind == OPT_LIST) {
-        free_list(area);
+        free_list(member(option, area));
     } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT ||
                option->kind == OPT_SECRET) {
         /* All texts: a proxy may hold a password, and a query names what is watched. */

@@ -17,6 +17,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/progress.h"
 
 /* Early beats (a worker is done, an end was reported) keep this distance, or a service that gives
  * and takes the same shard would be asked without pause. */
@@ -324,6 +325,7 @@ void *group_run(void *arg)
     struct clients c = {NULL, NULL};
     int last = 1; /* neither good nor bad yet */
 
+    progress_begin("the group thread");
     if (open_clients(g, &c) && join_group(g, c.asker, &last)) {
         /* what asks between beats may hang no longer than a beat */
         client_limit_time(c.asker, client_heartbeat_limit_ms(g->o.source));
@@ -331,5 +333,6 @@ void *group_run(void *arg)
     }
     client_close(c.beats);
     client_close(c.asker);
+    progress_end();
     return NULL;
 }

@@ -20,6 +20,7 @@
 #include "base/count.h"
 #include "base/diag.h"
 #include "base/fault.h"
+#include "base/progress.h"
 
 enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
@@ -391,7 +392,10 @@ void *shard_run(void *arg)
                     .count = w->group->o.source->max_log_groups};
     struct slsr_err err = {0};
     const uint64_t one = 1;
+    char name[160];
 
+    snprintf(name, sizeof name, "the worker of %.100s shard %u", r.stream.logstore, w->shard);
+    progress_begin(name);
     r.stream.shard = w->shard;
     backoff_init(&r.backoff, 250, 30000, 2);
     if (set_up(&r, &err) != 0) {
@@ -404,6 +408,7 @@ void *shard_run(void *arg)
     client_close(r.client);
     slsr_batch_fini(&r.lanes[0].batch);
     slsr_batch_fini(&r.lanes[1].batch);
+    progress_end();
     w->done = true;
     if (write(r.g->wake, &one, sizeof one) < 0) {
         /* the group looks again at its next beat */

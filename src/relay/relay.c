@@ -14,38 +14,16 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "relay/relay.h"
+#include "relay/internal.h"
 
 #include "consume/consume.h"
 #include "send/send.h"
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/progress.h"
 
-enum { DRAIN_MS = 10000, TICK_MS = 200 };
-
-struct sender {
-    struct relay *relay;
-    const struct slsr_target_config *target;
-    pthread_t thread;
-    bool running;
-};
-
-struct relay {
-    const struct slsr_config *config;
-    struct slsr_spool *spool;
-    struct slsr_stop pull_stop; /* consumers: leave in order */
-    struct slsr_stop send_stop; /* senders: settle and leave */
-    struct slsr_stop abort;     /* everybody, at once */
-    struct consume **consumers;
-    size_t consumer_count;
-    struct sender *senders;
-    size_t sender_count;
-    char consumer_name[SLSR_NAME_MAX + 1];
-    int signal_fd;
-    pthread_mutex_t lock;
-    struct slsr_err fatal; /* first one wins; code 0: none */
-};
+enum { DRAIN_MS = 10000, TICK_MS = 200, SECOND_MS = 1000 };
 
 static void on_fatal(void *ctx, const struct slsr_err *err)
 {
@@ -63,16 +41,21 @@ static void *sender_run(void *arg)
     struct sender *sender = arg;
     struct relay *relay = sender->relay;
     struct slsr_err err = {0};
-    const int rc = send_run(sender->target, relay->spool, &relay->send_stop, &err);
+    char name[80];
+    int rc;
 
+    snprintf(name, sizeof name, "the sender of target %s", sender->target->name);
+    progress_begin(name);
+    rc = send_run(sender->target, relay->spool, &sender->stop, &err);
+    progress_end();
     if (rc != 0 && rc != SLSR_ESTOPPED)
         on_fatal(relay, &err);
     return NULL;
 }
 
-static int register_targets(struct relay *relay, struct slsr_err *err)
+int relay_register_targets(struct relay *relay, const struct slsr_config *config,
+                           struct slsr_err *err)
 {
-    const struct slsr_config *config = relay->config;
     const char **names = calloc(config->target_count + 1, sizeof(const char *));
     int rc;
 
@@ -85,25 +68,59 @@ static int register_targets(struct relay *relay, struct slsr_err *err)
     return rc;
 }
 
+int relay_sender_start(struct relay *relay, const struct slsr_target_config *target,
+                       struct slsr_err *err)
+{
+    struct sender *sender = calloc(1, sizeof *sender);
+    struct sender **more =
+        realloc(relay->senders, (relay->sender_count + 1) * sizeof(struct sender *));
+    int rc = 0;
+
+    if (more != NULL)
+        relay->senders = more;
+    if (sender == NULL || more == NULL) {
+        free(sender);
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the sender of target %s", target->name);
+    }
+    sender->relay = relay;
+    sender->target = target;
+    rc = slsr_stop_init(&sender->stop, err);
+    if (rc == 0 && pthread_create(&sender->thread, NULL, sender_run, sender) != 0) {
+        slsr_stop_fini(&sender->stop);
+        rc = slsr_fail(err, SLSR_ENOMEM, "cannot start the sender of target %s", target->name);
+    }
+    if (rc != 0) {
+        free(sender);
+        return rc;
+    }
+    relay->senders[relay->sender_count++] = sender;
+    return 0;
+}
+
+void relay_sender_stop(struct relay *relay, size_t i)
+{
+    struct sender *sender = relay->senders[i];
+
+    slsr_stop_request(&sender->stop);
+    pthread_join(sender->thread, NULL);
+    slsr_stop_fini(&sender->stop);
+    free(sender);
+    relay->senders[i] = relay->senders[--relay->sender_count];
+}
+
+static void stop_senders(struct relay *relay)
+{
+    for (size_t i = 0; i < relay->sender_count; i++)
+        slsr_stop_request(&relay->senders[i]->stop);
+}
+
 static int start_senders(struct relay *relay, struct slsr_err *err)
 {
-    const struct slsr_config *config = relay->config;
+    int rc = 0;
 
-    relay->senders = calloc(config->target_count, sizeof *relay->senders);
-    if (relay->senders == NULL)
-        return slsr_fail(err, SLSR_ENOMEM, "no memory for the senders");
-    for (size_t i = 0; i < config->target_count; i++) {
-        struct sender *sender = &relay->senders[i];
-
-        sender->relay = relay;
-        sender->target = &config->targets[i];
-        if (pthread_create(&sender->thread, NULL, sender_run, sender) != 0)
-            return slsr_fail(err, SLSR_ENOMEM, "cannot start the sender of target %s",
-                             sender->target->name);
-        sender->running = true;
-        relay->sender_count++;
-    }
-    return 0;
+    for (size_t i = 0; rc == 0 && i < relay->config->target_count; i++)
+        rc = relay_sender_start(relay, &relay->config->targets[i], err);
+    return rc;
 }
 
 static int start_consumers(struct relay *relay, struct slsr_err *err)
@@ -170,10 +187,12 @@ static bool wait_signal(struct relay *relay, int ms)
         return false;
     if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
         return true;
-    diag_reopen();
-    if (info.ssi_signo == SIGHUP)
-        diag(SLSR_LOG_NOTICE, "relay",
-             "HUP: log file reopened; changed settings take effect after a restart");
+    if (info.ssi_signo == SIGUSR1)
+        diag_reopen();
+    else if (slsr_stop_requested(&relay->pull_stop))
+        diag(SLSR_LOG_NOTICE, "relay", "HUP: ignored, the relay is stopping");
+    else
+        relay_reload(relay);
     return false;
 }
 
@@ -218,7 +237,15 @@ static void abort_all(struct relay *relay)
 {
     diag(SLSR_LOG_WARNING, "relay", "second signal: leaving at once; the spool keeps the rest");
     slsr_stop_request(&relay->abort);
-    slsr_stop_request(&relay->send_stop);
+    stop_senders(relay);
+}
+
+static bool end_or_tick(struct relay *relay)
+{
+    const bool end = wait_signal(relay, TICK_MS);
+
+    service_tick(relay);
+    return end;
 }
 
 static void wind_down(struct relay *relay)
@@ -232,7 +259,7 @@ static void wind_down(struct relay *relay)
     if (slsr_stop_init(&joiner.done, NULL) == 0) {
         if (pthread_create(&thread, NULL, join_consumers, &joiner) == 0) {
             while (!slsr_stop_requested(&joiner.done))
-                if (wait_signal(relay, TICK_MS))
+                if (end_or_tick(relay))
                     abort_all(relay);
             pthread_join(thread, NULL);
         } else {
@@ -244,11 +271,13 @@ static void wind_down(struct relay *relay)
             consume_join(relay->consumers[i]);
     }
     while (!slsr_stop_requested(&relay->abort) && clock_mono_ms() < until && !drained(relay))
-        if (wait_signal(relay, TICK_MS))
+        if (end_or_tick(relay))
             abort_all(relay);
-    slsr_stop_request(&relay->send_stop);
-    for (size_t i = 0; i < relay->sender_count; i++)
-        pthread_join(relay->senders[i].thread, NULL);
+    stop_senders(relay);
+    while (relay->sender_count > 0) {
+        relay_sender_stop(relay, relay->sender_count - 1);
+        service_tick(relay);
+    }
 }
 
 static void say_start(const struct relay *relay)
@@ -272,8 +301,6 @@ static int start(struct relay *relay, struct slsr_err *err)
     if (rc == 0)
         rc = slsr_stop_init(&relay->pull_stop, err);
     if (rc == 0)
-        rc = slsr_stop_init(&relay->send_stop, err);
-    if (rc == 0)
         rc = slsr_stop_init(&relay->abort, err);
     if (rc == 0)
         rc = slsr_spool_open(&relay->spool, &relay->config->spool, SLSR_SPOOL_WRITE, err);
@@ -281,8 +308,17 @@ static int start(struct relay *relay, struct slsr_err *err)
         return rc;
     consume_default_name(relay->config->spool.path, relay->consumer_name,
                          sizeof relay->consumer_name);
+    relay->watch.consumer = relay->config->sources[0].consumer != NULL
+                                ? relay->config->sources[0].consumer
+                                : relay->consumer_name;
     say_start(relay);
-    rc = register_targets(relay, err);
+    relay->watch.history = history_new();
+    if (relay->watch.history == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the history");
+    relay->watch.spool = relay->spool;
+    rc = metrics_start(&relay->metrics, &relay->watch, err);
+    if (rc == 0)
+        rc = relay_register_targets(relay, relay->config, err);
     if (rc == 0)
         rc = start_senders(relay, err);
     if (rc == 0)
@@ -290,21 +326,56 @@ static int start(struct relay *relay, struct slsr_err *err)
     return rc;
 }
 
-int relay_run(const struct slsr_config *config, struct slsr_err *err)
+/* Until TERM, INT or a condition that only a person can mend. */
+static void serve(struct relay *relay)
 {
-    struct relay relay = {
-        .config = config, .signal_fd = -1, .pull_stop.fd = -1, .send_stop.fd = -1, .abort.fd = -1};
+    bool end = false;
+
+    service_begin(relay);
+    relay->watch.ready = true;
+    notify_systemd("READY=1");
+    while (!end && !slsr_stop_requested(&relay->pull_stop)) {
+        service_tick(relay);
+        end = wait_signal(relay, SECOND_MS);
+    }
+    relay->watch.ready = false;
+    diag(SLSR_LOG_NOTICE, "relay", "stopping: no more pulls, delivering what is spooled");
+}
+
+/* Copes with half a start. */
+static void close_all(struct relay *relay)
+{
+    metrics_stop(relay->metrics);
+    slsr_spool_close(relay->spool);
+    history_free(relay->watch.history);
+    slsr_stop_fini(&relay->pull_stop);
+    slsr_stop_fini(&relay->abort);
+    if (relay->signal_fd >= 0)
+        close(relay->signal_fd);
+    free(relay->consumers);
+    free(relay->senders);
+    for (size_t i = 0; i < relay->loaded_count; i++)
+        slsr_config_free(relay->loaded[i]);
+    pthread_mutex_destroy(&relay->lock);
+}
+
+int relay_run(const struct slsr_config *config, const struct relay_options *options,
+              struct slsr_err *err)
+{
+    struct relay relay = {.config = config,
+                          .now = config,
+                          .options = options,
+                          .signal_fd = -1,
+                          .pull_stop.fd = -1,
+                          .abort.fd = -1};
     int rc;
 
+    relay.watch.config = config;
+    relay.watch.started_ms = clock_wall_ms();
     pthread_mutex_init(&relay.lock, NULL);
     rc = start(&relay, err);
-    if (rc == 0) {
-        notify_systemd("READY=1");
-        while (!slsr_stop_requested(&relay.pull_stop))
-            if (wait_signal(&relay, -1))
-                break;
-        diag(SLSR_LOG_NOTICE, "relay", "stopping: no more pulls, delivering what is spooled");
-    }
+    if (rc == 0)
+        serve(&relay);
     if (relay.spool != NULL)
         wind_down(&relay);
     if (rc == 0 && relay.fatal.code != 0) {
@@ -312,16 +383,8 @@ int relay_run(const struct slsr_config *config, struct slsr_err *err)
         if (err != NULL)
             *err = relay.fatal;
     }
-    slsr_spool_close(relay.spool);
+    close_all(&relay);
     if (rc == 0)
         diag(SLSR_LOG_NOTICE, "relay", "stopped");
-    slsr_stop_fini(&relay.pull_stop);
-    slsr_stop_fini(&relay.send_stop);
-    slsr_stop_fini(&relay.abort);
-    if (relay.signal_fd >= 0)
-        close(relay.signal_fd);
-    free(relay.consumers);
-    free(relay.senders);
-    pthread_mutex_destroy(&relay.lock);
     return rc;
 }

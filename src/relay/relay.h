@@ -2,14 +2,23 @@
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "slsrelay/config.h"
 #include "slsrelay/err.h"
 
+struct relay_options {
+    /* Reads the settings anew for HUP and says what is wrong with them by diag(). NULL: HUP only
+     * reopens the log file. */
+    int (*load)(void *ctx, struct slsr_config **out);
+    void *ctx;
+};
+
 /* Runs until TERM or INT (0) or a condition that only a person can mend (its code). Call it before
  * any other thread exists: it blocks the signals that it waits for. */
-int relay_run(const struct slsr_config *config, struct slsr_err *err);
+int relay_run(const struct slsr_config *config, const struct relay_options *options,
+              struct slsr_err *err);
 
 /* Prints `count` frames as they would be spooled, each + LF: from the service (joins no group,
  * moves nothing), starting at source.cursor_position. Stops early when there are no more. */

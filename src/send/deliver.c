@@ -19,7 +19,9 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/diag.h"
+#include "base/progress.h"
 #include "send/feed.h"
 #include "transport/transport.h"
 
@@ -41,8 +43,9 @@ struct run {
     enum slsr_target_phase told_phase;
     uint64_t told_acked;
     int64_t told_ms;
-    int64_t retry_ms;    /* monotonic; while down */
-    int64_t up_ms;       /* since when up; 0: down */
+    struct transport_counts counted; /* in the metrics already */
+    int64_t retry_ms;                /* monotonic; while down */
+    int64_t up_ms;                   /* since when up; 0: down */
     int64_t down_ms;     /* since when nothing gets through, over attempts; 0: it does */
     uint64_t up_acked;   /* settled when the connection came up */
     int64_t stop_ms;     /* end of the drain; 0: stop has not fired */
@@ -63,6 +66,37 @@ static void set_phase(struct run *r, enum slsr_target_phase phase)
 static void set_error(struct run *r, const char *text)
 {
     snprintf(r->state.error, sizeof r->state.error, "%.199s", text);
+}
+
+/* Why nothing gets through, and since when: one cause lasts over many attempts. "" clears. */
+static void set_cause(struct run *r, const char *cause)
+{
+    if (strcmp(r->state.cause, cause) == 0)
+        return;
+    snprintf(r->state.cause, sizeof r->state.cause, "%s", cause);
+    r->state.cause_since_ms = cause[0] != '\0' ? clock_wall_ms() : 0;
+}
+
+/* What the last report did not know yet goes to the metrics: once a report, not per frame. */
+static void count(struct run *r)
+{
+    const char *name = r->state.name;
+    int64_t first;
+
+    if (r->state.sent_frames > r->counted.sent_frames)
+        count_add(COUNT_TARGET_SENT_FRAMES, name, NULL,
+                  r->state.sent_frames - r->counted.sent_frames);
+    if (r->state.resent_frames > r->counted.resent_frames)
+        count_add(COUNT_TARGET_RESENT_FRAMES, name, NULL,
+                  r->state.resent_frames - r->counted.resent_frames);
+    r->counted.sent_frames = r->state.sent_frames;
+    r->counted.resent_frames = r->state.resent_frames;
+    transport_expiry(r->t, &r->state.cert_expires_ms, &r->state.peer_cert_expires_ms);
+    first = r->state.cert_expires_ms;
+    if (first == 0 || (r->state.peer_cert_expires_ms != 0 && r->state.peer_cert_expires_ms < first))
+        first = r->state.peer_cert_expires_ms;
+    if (first != 0)
+        count_set(COUNT_TARGET_CERT_EXPIRY_SECONDS, name, NULL, (double)(first / 1000));
 }
 
 static void measure_rate(struct run *r, int64_t now_ms)
@@ -90,6 +124,7 @@ static void tell(struct run *r, int64_t now_ms, bool force)
     measure_rate(r, now_ms);
     if (!force && !changed && now_ms - r->told_ms < (working ? REPORT_MS : IDLE_REPORT_MS))
         return;
+    count(r);
     r->state.written_ms = clock_wall_ms();
     r->told_ms = now_ms;
     r->told_phase = r->state.phase;
@@ -121,8 +156,12 @@ static void look(struct run *r, int64_t now_ms)
         }
         /* To connect is nothing yet: right then nothing was offered and all of it is settled. */
         if (r->state.acked > r->up_acked ||
-            (feed_idle(&r->feed) && r->state.acked >= feed_end(&r->feed)))
+            (feed_idle(&r->feed) && r->state.acked >= feed_end(&r->feed))) {
             r->down_ms = 0;
+            set_cause(r, phase == SLSR_PHASE_STALLED ? "slow" : "");
+        }
+        if (phase == SLSR_PHASE_STALLED)
+            set_cause(r, "slow");
     }
     if (alarm != r->alarm) {
         r->alarm = alarm;
@@ -141,6 +180,8 @@ static void went_down(struct run *r, int64_t now_ms, const struct slsr_err *why)
 
     if (r->up_ms != 0)
         r->state.reconnects++;
+    set_cause(r, transport_cause(r->t));
+    count_add(COUNT_TARGET_RECONNECTS, r->state.name, transport_cause(r->t), 1);
     r->up_ms = 0;
     if (r->down_ms == 0)
         r->down_ms = now_ms;
@@ -263,6 +304,7 @@ static int loop(struct run *r, struct slsr_err *err)
     for (;;) {
         int64_t now = clock_mono_ms();
 
+        progress_mark();
         rc = step(r, now, err);
         if (rc != 0)
             return rc;
@@ -292,6 +334,7 @@ int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err)
     r->news = -1;
     r->rate_ms = r->down_ms = clock_mono_ms();
     snprintf(r->state.name, sizeof r->state.name, "%s", target->name != NULL ? target->name : "");
+    snprintf(r->state.server, sizeof r->state.server, "%.120s:%d", target->host, target->port);
     r->state.acked = r->told_acked = r->rate_acked = delivery->from;
     r->state.phase_since_ms = clock_wall_ms();
     backoff_init(&r->backoff, target->retry_initial_ms, target->retry_max_ms,

@@ -190,12 +190,17 @@ size_t layout_put_target(unsigned char *out, const struct slsr_target_state *s)
     p = put64(p, s->reconnects);
     p = put64(p, (uint64_t)(s->rate_frames_s < 0 ? 0 : s->rate_frames_s * 1000));
     p = put_text(p, s->error, sizeof s->error - 1);
+    p = put_text(p, s->cause, sizeof s->cause - 1);
+    p = put64(p, (uint64_t)s->cause_since_ms);
+    p = put64(p, (uint64_t)s->cert_expires_ms);
+    p = put64(p, (uint64_t)s->peer_cert_expires_ms);
+    p = put_text(p, s->server, sizeof s->server - 1);
     return seal(out, (size_t)(p - out));
 }
 
 bool layout_get_target(const void *value, size_t size, struct slsr_target_state *s)
 {
-    const unsigned char *p = value;
+    const unsigned char *p = value, *end = p + size - 8;
 
     if (size < 77 || !sealed(p, size))
         return false;
@@ -208,7 +213,16 @@ bool layout_get_target(const void *value, size_t size, struct slsr_target_state 
     s->resent_frames = get64(p + 44);
     s->reconnects = get64(p + 52);
     s->rate_frames_s = (double)get64(p + 60) / 1000.0;
-    return get_text(p + 68, p + size - 8, s->error, sizeof s->error - 1) != NULL;
+    p = get_text(p + 68, end, s->error, sizeof s->error - 1);
+    if (p == NULL || p == end)
+        return p != NULL; /* a record of version 1 ends here */
+    p = get_text(p, end, s->cause, sizeof s->cause - 1);
+    if (p == NULL || end - p < 24)
+        return false;
+    s->cause_since_ms = (int64_t)get64(p);
+    s->cert_expires_ms = (int64_t)get64(p + 8);
+    s->peer_cert_expires_ms = (int64_t)get64(p + 16);
+    return get_text(p + 24, end, s->server, sizeof s->server - 1) != NULL;
 }
 
 size_t layout_put_note(unsigned char *out, int64_t lag_s, int64_t written_ms, const char *reported)

@@ -2,8 +2,9 @@
  *
  * Good path: a detached thread runs getaddrinfo (it cannot be interrupted, so nobody waits for it
  * longer than DIAL_RESOLVE_MS; it owns a reference to the result and may come home late), then the
- * addresses are tried one after the other, each with connect_timeout, beginning at a different one
- * each time. When resolving fails, the last good addresses serve.
+ * addresses are tried, families in turn, the next one as soon as the last has failed or after
+ * DIAL_NEXT_MS (RFC 8305), each with connect_timeout, beginning at a different one each time; the
+ * first that connects wins. When resolving fails, the last good addresses serve.
  * What can go wrong: everything, and each cause has its own word in the sentence. */
 #include "transport/dial.h"
 
@@ -48,6 +49,27 @@ const char *dial_cause(int errnum)
         return "reset by peer";
     default:
         return NULL;
+    }
+}
+
+const char *dial_word(int errnum)
+{
+    switch (errnum) {
+    case ECONNREFUSED:
+        return "refused";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case EADDRNOTAVAIL:
+        return "unreachable";
+    case ETIMEDOUT:
+        return "timeout";
+    case ECONNRESET:
+    case EPIPE:
+        return "reset";
+    default:
+        return "local";
     }
 }
 
@@ -156,16 +178,21 @@ void dial_init(struct dial *d, const struct slsr_target_config *target, int sock
     memset(d, 0, sizeof *d);
     d->target = target;
     d->socktype = socktype;
-    d->fd = -1;
+}
+
+static void close_race(struct dial *d, int i)
+{
+    close(d->race[i].fd);
+    d->race_count--;
+    memmove(&d->race[i], &d->race[i + 1], (size_t)(d->race_count - i) * sizeof d->race[0]);
 }
 
 void dial_cancel(struct dial *d)
 {
     lookup_unref(d->lookup);
     d->lookup = NULL;
-    if (d->fd >= 0)
-        close(d->fd);
-    d->fd = -1;
+    while (d->race_count > 0)
+        close_race(d, d->race_count - 1);
     d->state = DIAL_IDLE;
 }
 
@@ -174,17 +201,13 @@ void dial_fini(struct dial *d)
     dial_cancel(d);
 }
 
-static const struct dial_addr *present(const struct dial *d)
-{
-    return &d->addrs[(d->first + d->tried - 1) % d->addr_count];
-}
-
 static int fail_connect(struct dial *d, int errnum, struct slsr_err *err)
 {
     const char *cause = dial_cause(errnum);
 
     d->refused = errnum == ECONNREFUSED || errnum == ETIMEDOUT || errnum == ECONNRESET ||
                  errnum == EHOSTUNREACH;
+    d->cause = dial_word(errnum);
     if (cause != NULL)
         return slsr_fail(err, SLSR_ENET, "%s port %d: %s", d->target->host, d->target->port, cause);
     return slsr_fail_errno(err, SLSR_ENET, errnum, "%s port %d: cannot connect", d->target->host,
@@ -205,35 +228,53 @@ static bool connected_to_itself(int fd)
            memcmp(&here, &there, here_len) == 0;
 }
 
-/* Tries the next addresses until one is on its way or done; error when none is left. */
-static int connect_next(struct dial *d, int64_t now_ms, struct slsr_err *err)
+/* Begins with the next address. True: it is on its way, or even there. */
+static bool start_one(struct dial *d, int64_t now_ms)
 {
-    while (d->tried < d->addr_count) {
-        const struct dial_addr *a;
+    const struct dial_addr *a = &d->addrs[(d->first + d->tried++) % d->addr_count];
+    struct dial_race *r = &d->race[d->race_count];
+    int error;
 
-        d->tried++;
-        a = present(d);
-        d->fd = socket(a->ss.ss_family, d->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (d->fd >= 0) {
-            d->state = DIAL_CONNECTING;
-            d->due_ms = now_ms + d->target->connect_timeout_ms;
-            if (connect(d->fd, (const struct sockaddr *)&a->ss, a->len) == 0) {
-                if (!connected_to_itself(d->fd)) {
-                    d->state = DIAL_DONE;
-                    return 0;
-                }
-                errno = ECONNREFUSED;
-            }
-            if (errno == EINPROGRESS || errno == EINTR)
-                return 0;
-        }
+    r->fd = socket(a->ss.ss_family, d->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (r->fd < 0) {
         fail_connect(d, errno, &d->last);
-        dial_cancel(d);
+        return false;
     }
-    if (err != NULL)
-        *err = d->last;
-    dial_cancel(d);
-    return d->last.code;
+    r->addr = *a;
+    r->due_ms = now_ms + d->target->connect_timeout_ms;
+    d->race_count++;
+    error = connect(r->fd, (const struct sockaddr *)&a->ss, a->len) == 0 ? 0 : errno;
+    if (error == 0 && connected_to_itself(r->fd))
+        error = ECONNREFUSED;
+    if (error == 0 || error == EINPROGRESS || error == EINTR)
+        return true;
+    fail_connect(d, error, &d->last);
+    close_race(d, d->race_count - 1);
+    return false;
+}
+
+/* Keeps the race going: a further address at once when none is on its way, or after DIAL_NEXT_MS.
+ * Error when all have failed. */
+static int go_on(struct dial *d, int64_t now_ms, struct slsr_err *err)
+{
+    while (d->tried < d->addr_count && d->race_count < DIAL_RACE_MAX &&
+           (d->race_count == 0 || now_ms >= d->next_ms))
+        if (start_one(d, now_ms))
+            d->next_ms = now_ms + DIAL_NEXT_MS;
+    if (d->race_count == 0) {
+        if (err != NULL)
+            *err = d->last;
+        dial_cancel(d);
+        return d->last.code;
+    }
+    d->state = DIAL_CONNECTING;
+    d->due_ms = d->race[0].due_ms;
+    for (int i = 1; i < d->race_count; i++)
+        if (d->race[i].due_ms < d->due_ms)
+            d->due_ms = d->race[i].due_ms;
+    if (d->tried < d->addr_count && d->race_count < DIAL_RACE_MAX && d->next_ms < d->due_ms)
+        d->due_ms = d->next_ms;
+    return 0;
 }
 
 static int begin_connecting(struct dial *d, int64_t now_ms, struct slsr_err *err)
@@ -241,7 +282,8 @@ static int begin_connecting(struct dial *d, int64_t now_ms, struct slsr_err *err
     /* A different address first at each attempt: a half-dead one must not cost its time always. */
     d->first = (int)(d->attempts++ % (unsigned)d->addr_count);
     d->tried = 0;
-    return connect_next(d, now_ms, err);
+    d->next_ms = now_ms;
+    return go_on(d, now_ms, err);
 }
 
 int dial_start(struct dial *d, int64_t now_ms, struct slsr_err *err)
@@ -275,6 +317,28 @@ int dial_start_at(struct dial *d, const struct dial_addr *addr, int64_t now_ms,
     return begin_connecting(d, now_ms, err);
 }
 
+/* Families in turn, as the name service ordered each of them: a family that leads nowhere must not
+ * be tried to its end first. */
+static void interleave(struct dial *d)
+{
+    struct dial_addr sorted[DIAL_ADDRS_MAX];
+    bool taken[DIAL_ADDRS_MAX] = {false};
+    int family = d->addr_count > 0 ? d->addrs[0].ss.ss_family : 0;
+
+    for (int n = 0; n < d->addr_count; n++) {
+        int pick = -1;
+
+        for (int i = d->addr_count - 1; i >= 0; i--)
+            if (!taken[i] && (pick < 0 || (d->addrs[i].ss.ss_family == family) >=
+                                              (d->addrs[pick].ss.ss_family == family)))
+                pick = i;
+        taken[pick] = true;
+        sorted[n] = d->addrs[pick];
+        family = sorted[n].ss.ss_family == AF_INET6 ? AF_INET : AF_INET6;
+    }
+    memcpy(d->addrs, sorted, (size_t)d->addr_count * sizeof sorted[0]);
+}
+
 static int turn_resolving(struct dial *d, int64_t now_ms, struct slsr_err *err)
 {
     struct dial_lookup *l = d->lookup;
@@ -288,6 +352,7 @@ static int turn_resolving(struct dial *d, int64_t now_ms, struct slsr_err *err)
     if (done && rc == 0) {
         memcpy(d->addrs, l->addrs, (size_t)l->addr_count * sizeof d->addrs[0]);
         d->addr_count = l->addr_count;
+        interleave(d);
     }
     pthread_mutex_unlock(&l->lock);
     if (!done && now_ms < d->due_ms)
@@ -296,34 +361,53 @@ static int turn_resolving(struct dial *d, int64_t now_ms, struct slsr_err *err)
     d->lookup = NULL;
     if ((!done || rc != 0) && d->addr_count == 0) {
         d->state = DIAL_IDLE;
+        d->cause = "dns";
+        d->refused = false;
         return slsr_fail(err, SLSR_ENET, "cannot resolve %s: %s", d->target->host,
                          done ? gai_strerror(rc) : "no answer from the name service in time");
     }
     return begin_connecting(d, now_ms, err);
 }
 
-static int turn_connecting(struct dial *d, int64_t now_ms, struct slsr_err *err)
+/* 1: connected, 0: on its way, else a negative errno. */
+static int look_at(const struct dial_race *r, int64_t now_ms)
 {
-    struct pollfd p = {d->fd, POLLOUT, 0};
+    struct pollfd p = {r->fd, POLLOUT, 0};
     socklen_t len = sizeof(int);
     int error = 0;
 
-    if (poll(&p, 1, 0) <= 0) {
-        if (now_ms < d->due_ms)
-            return 0;
-        error = ETIMEDOUT;
-    } else if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    if (poll(&p, 1, 0) <= 0)
+        return now_ms < r->due_ms ? 0 : -ETIMEDOUT;
+    if (getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
-    }
-    if (error == 0 && connected_to_itself(d->fd))
+    if (error == 0 && connected_to_itself(r->fd))
         error = ECONNREFUSED;
-    if (error == 0) {
-        d->state = DIAL_DONE;
-        return 0;
+    return error == 0 ? 1 : -error;
+}
+
+static int turn_connecting(struct dial *d, int64_t now_ms, struct slsr_err *err)
+{
+    for (int i = 0; i < d->race_count;) {
+        int rc = look_at(&d->race[i], now_ms);
+
+        if (rc > 0) {
+            /* The first one there wins, the others go. */
+            while (d->race_count > i + 1)
+                close_race(d, d->race_count - 1);
+            while (d->race_count > 1)
+                close_race(d, 0);
+            d->state = DIAL_DONE;
+            return 0;
+        }
+        if (rc == 0) {
+            i++;
+            continue;
+        }
+        fail_connect(d, -rc, &d->last);
+        close_race(d, i);
+        d->next_ms = now_ms; /* its successor need not wait */
     }
-    fail_connect(d, error, &d->last);
-    dial_cancel(d);
-    return connect_next(d, now_ms, err);
+    return go_on(d, now_ms, err);
 }
 
 int dial_turn(struct dial *d, int64_t now_ms, struct slsr_err *err)
@@ -339,21 +423,22 @@ int dial_turn(struct dial *d, int64_t now_ms, struct slsr_err *err)
 
 int dial_claim(struct dial *d, struct dial_addr *peer)
 {
-    int fd = d->fd;
+    int fd = d->race[0].fd;
 
-    *peer = *present(d);
-    d->fd = -1;
+    *peer = d->race[0].addr;
+    d->race_count = 0;
     d->state = DIAL_IDLE;
     return fd;
 }
 
 int dial_poll(const struct dial *d, struct pollfd *p)
 {
+    int n = 0;
+
     if (d->state == DIAL_RESOLVING)
-        *p = (struct pollfd){d->lookup->ready, POLLIN, 0};
+        p[n++] = (struct pollfd){d->lookup->ready, POLLIN, 0};
     else if (d->state == DIAL_CONNECTING)
-        *p = (struct pollfd){d->fd, POLLOUT, 0};
-    else
-        return 0;
-    return 1;
+        for (; n < d->race_count; n++)
+            p[n] = (struct pollfd){d->race[n].fd, POLLOUT, 0};
+    return n;
 }

@@ -13,7 +13,7 @@
 #include "slsrelay/config.h"
 #include "slsrelay/err.h"
 
-enum { DIAL_ADDRS_MAX = 16, DIAL_RESOLVE_MS = 5000 };
+enum { DIAL_ADDRS_MAX = 16, DIAL_RESOLVE_MS = 5000, DIAL_RACE_MAX = 3, DIAL_NEXT_MS = 250 };
 
 struct dial_addr {
     struct sockaddr_storage ss;
@@ -33,9 +33,16 @@ struct dial {
     int addr_count;
     int first, tried; /* this attempt began at `first` and has tried so many */
     unsigned attempts;
-    int fd;
-    int64_t due_ms; /* monotonic; of the present step */
-    bool refused;   /* the last failure was the far side's, not ours or the way's */
+    struct dial_race { /* attempts on their way; when done: the winner alone */
+        int fd;
+        struct dial_addr addr;
+        int64_t due_ms;
+    } race[DIAL_RACE_MAX];
+    int race_count;
+    int64_t next_ms;   /* when the next address may join the race */
+    int64_t due_ms;    /* monotonic; of the present step */
+    bool refused;      /* the last failure was the far side's, not ours or the way's */
+    const char *cause; /* of the last failure, a word: "dns" "refused" ... */
     struct slsr_err last;
 };
 
@@ -52,10 +59,12 @@ int dial_start_at(struct dial *d, const struct dial_addr *addr, int64_t now_ms,
 int dial_turn(struct dial *d, int64_t now_ms, struct slsr_err *err);
 /* The connected socket and its peer; the caller's from now on. d is idle again. */
 int dial_claim(struct dial *d, struct dial_addr *peer);
-/* Fills *p and returns 1 when there is something to wait for, else 0. */
+/* Fills p[0..] and returns how many there are to wait for, DIAL_RACE_MAX at most. */
 int dial_poll(const struct dial *d, struct pollfd *p);
 
 /* The cause in words: "connection refused", "unreachable", "timed out", "reset by peer" ... */
 const char *dial_cause(int errnum);
+/* The same as one word for states and metrics; never NULL. */
+const char *dial_word(int errnum);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "transport/evidence.h"
 #include "transport/framing.h"
+#include "transport/tls.h"
 #include "transport/transport.h"
 
 struct transport_ops {
@@ -29,9 +30,13 @@ struct transport {
     uint64_t high;        /* sequences below were written before */
     struct transport_counts counts;
     const char *alarm;
+    const char *cause; /* of the last break */
+    struct tls *tls;   /* NULL: none */
 };
 
 int tcp_open(struct transport **out, const struct slsr_target_config *target, struct slsr_err *err);
+int relp_open(struct transport **out, const struct slsr_target_config *target,
+              struct slsr_err *err);
 int udp_open(struct transport **out, const struct slsr_target_config *target, struct slsr_err *err);
 
 /* Books `count` frames from `first` as written. */

@@ -1,9 +1,10 @@
-/* One TCP connection (HOT: tests/bench/bench.c "deliver"; one system call per slice of up to
- * 256 KiB, none per frame).
+/* One TCP connection (HOT: tests/bench/bench_drain.c; one system call per slice of up to 256 KiB,
+ * with TLS per record of 16 KiB, none per frame).
  *
- * Good path: stream_init sets the options and reads acked0 before any byte is written, stream_write
- * hands slices to the kernel, stream_sample reads TCP_INFO. The read side is always watched: syslog
- * receivers send nothing, so anything there is news of an end.
+ * Good path: stream_init sets the options and reads acked0 before any byte is written, stream_shake
+ * finishes TLS if there is any, stream_write hands slices on, stream_sample reads TCP_INFO. The
+ * read side is always watched: syslog receivers send nothing, so anything there is news of an end.
+ * Everything is counted in bytes on the wire, TLS's own among them: so the kernel counts, too.
  * What can go wrong: the peer or the path ends the connection; the cause becomes one short word. */
 #include "transport/stream.h"
 
@@ -26,10 +27,11 @@ enum {
     KEEP_COUNT = 3
 };
 
-static int fail_peer(int errnum, struct slsr_err *err)
+static int fail_peer(struct stream *s, int errnum, struct slsr_err *err)
 {
     const char *cause = dial_cause(errnum);
 
+    s->cause = dial_word(errnum);
     if (cause != NULL)
         return slsr_fail(err, SLSR_EREMOTE, "%s", cause);
     return slsr_fail_errno(err, SLSR_EREMOTE, errnum, "connection failed");
@@ -40,25 +42,10 @@ static int set(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-int stream_init(struct stream *s, int fd, const struct dial_addr *peer, int64_t stall_ms,
-                uint64_t spool_base, int64_t now_ms, struct slsr_err *err)
+static void set_options(int fd, int64_t stall_ms)
 {
-    struct tcp_info info;
-    socklen_t len = sizeof info;
     int user_ms = stall_ms > INT_MAX ? INT_MAX : (int)stall_ms;
 
-    memset(s, 0, sizeof *s);
-    memset(&info, 0, sizeof info);
-    s->fd = fd;
-    s->peer = *peer;
-    s->progress_ms = now_ms;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
-        len < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) {
-        close(fd);
-        s->fd = -1;
-        return slsr_fail(err, SLSR_ENET, "the kernel gives no TCP_INFO for this connection");
-    }
-    evidence_init(&s->ev, spool_base, info.tcpi_bytes_acked);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LOWAT_BYTES);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -67,6 +54,40 @@ int stream_init(struct stream *s, int fd, const struct dial_addr *peer, int64_t 
     set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
     if (user_ms > 0)
         set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_ms);
+}
+
+int stream_init(struct stream *s, int fd, const struct dial_addr *peer,
+                const struct stream_plan *plan, uint64_t spool_base, int64_t now_ms,
+                struct slsr_err *err)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    int rc = 0;
+
+    memset(s, 0, sizeof *s);
+    memset(&info, 0, sizeof info);
+    s->fd = fd;
+    s->peer = *peer;
+    s->progress_ms = now_ms;
+    s->tls = plan->tls;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) {
+        s->cause = "local";
+        rc = slsr_fail(err, SLSR_ENET, "the kernel gives no TCP_INFO for this connection");
+    } else if (plan->tls != NULL) {
+        s->cause = "tls";
+        rc = tls_attach(plan->tls, fd, &s->ssl, err);
+        s->shaking = true;
+        s->shake_due_ms = now_ms + plan->shake_ms;
+    }
+    if (rc != 0) {
+        close(fd);
+        s->fd = -1;
+        return rc;
+    }
+    s->cause = NULL;
+    evidence_init(&s->ev, spool_base, info.tcpi_bytes_acked);
+    set_options(fd, plan->stall_ms);
     return 0;
 }
 
@@ -79,32 +100,109 @@ void stream_fini(struct stream *s)
     /* Closing over unread bytes would send a reset and could destroy what is still on its way. */
     for (int i = 0; i < 16 && recv(s->fd, drop, sizeof drop, MSG_DONTWAIT) > 0; i++)
         continue;
+    if (s->ssl != NULL && !s->shaking && !s->closing)
+        (void)tls_notify(s->ssl); /* as good as it can be done now */
+    tls_detach(s->ssl);
+    s->ssl = NULL;
     close(s->fd);
     s->fd = -1;
     evidence_fini(&s->ev);
+}
+
+/* TLS writes on its own account, too: alerts, key updates. */
+static void count_wire(struct stream *s)
+{
+    if (s->ssl != NULL)
+        s->ev.wire_written = tls_wire_written(s->ssl);
+}
+
+int stream_shake(struct stream *s, int64_t now_ms, struct slsr_err *err)
+{
+    bool done;
+    int rc = tls_shake(s->tls, s->ssl, &done, &s->shake_out, err);
+
+    count_wire(s);
+    if (rc == 0 && !done && now_ms >= s->shake_due_ms) {
+        s->cause = "timeout";
+        return slsr_fail(err, SLSR_ENET, "timed out during the TLS handshake");
+    }
+    if (rc != 0)
+        s->cause = "tls";
+    else if (done)
+        s->shaking = false;
+    return rc;
+}
+
+/* One read with TLS. */
+static int read_tls(struct stream *s, char *p, size_t size, size_t *n, enum stream_read *what,
+                    struct slsr_err *err)
+{
+    ssize_t got = tls_read(s->tls, s->ssl, p, size, err);
+    int error = errno;
+
+    count_wire(s);
+    if (got > 0) {
+        *n = (size_t)got;
+    } else if (got == TLS_NOTIFY) {
+        s->peer_notify = true;
+        /* Before our own end it is the peer's wish; behind it the peer's FIN is still to come. */
+        if (!s->closing)
+            *what = STREAM_EOF;
+    } else if (got == TLS_EOF) {
+        *what = STREAM_EOF;
+    } else if (got == TLS_BROKEN) {
+        return fail_peer(s, error, err);
+    } else if (got == TLS_FAILED) {
+        s->cause = "tls";
+        if (err != NULL)
+            err->code = SLSR_EREMOTE;
+        return SLSR_EREMOTE;
+    }
+    return 0;
+}
+
+int stream_read(struct stream *s, char *p, size_t size, size_t *n, enum stream_read *what,
+                struct slsr_err *err)
+{
+    *what = STREAM_QUIET;
+    *n = 0;
+    if (s->ssl != NULL && !s->peer_notify) {
+        int rc = read_tls(s, p, size, n, what, err);
+
+        if (rc != 0 || *n > 0 || *what == STREAM_EOF || !s->peer_notify)
+            return rc;
+    }
+    for (;;) {
+        ssize_t got = recv(s->fd, p, size, MSG_DONTWAIT);
+
+        if (got == 0)
+            *what = STREAM_EOF;
+        if (got >= 0) {
+            *n = (size_t)got;
+            return 0;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return 0;
+        if (errno != EINTR)
+            return fail_peer(s, errno, err);
+    }
 }
 
 int stream_watch(struct stream *s, enum stream_read *what, struct slsr_err *err)
 {
     char drop[4096];
 
-    *what = STREAM_QUIET;
     for (;;) {
-        ssize_t n = recv(s->fd, drop, sizeof drop, MSG_DONTWAIT);
+        size_t n;
+        int rc = stream_read(s, drop, sizeof drop, &n, what, err);
 
-        if (n == 0) {
-            *what = STREAM_EOF;
-            return 0;
-        }
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return 0;
-        if (n < 0)
-            return fail_peer(errno, err);
-        s->junk_bytes += (size_t)n;
-        if (s->junk_bytes > JUNK_BYTES)
+        if (rc != 0 || *what == STREAM_EOF || n == 0)
+            return rc;
+        s->junk_bytes += n;
+        if (s->junk_bytes > JUNK_BYTES) {
+            s->cause = "protocol";
             return slsr_fail(err, SLSR_EREMOTE, "the peer talks back: not a syslog receiver?");
+        }
     }
 }
 
@@ -114,6 +212,11 @@ static int mark(struct stream *s, const struct piece *piece, uint32_t from, size
     uint64_t start = s->ev.wire_written - (piece->done - done_before);
     size_t marked = 0;
 
+    /* Where a frame ends within records nobody knows: all that TLS accepted lies below. */
+    if (s->ssl != NULL)
+        return piece->frames == from ? 0
+                                     : evidence_add(&s->ev, s->ev.wire_written,
+                                                    piece->first + piece->frames, now_ms, err);
     for (uint32_t i = from; i < piece->frames; i++) {
         size_t end = piece_end(piece, i) - done_before;
         int rc;
@@ -128,36 +231,91 @@ static int mark(struct stream *s, const struct piece *piece, uint32_t from, size
     return 0;
 }
 
+static int send_tls(struct stream *s, const char *p, size_t size, size_t *n, struct slsr_err *err)
+{
+    ssize_t done = tls_write(s->tls, s->ssl, p, size, err);
+    int error = errno;
+
+    count_wire(s);
+    if (done >= 0) {
+        *n = (size_t)done;
+        return 0;
+    }
+    if (done == TLS_BROKEN)
+        return fail_peer(s, error, err);
+    if (done != TLS_FAILED) {
+        s->cause = "closed";
+        return slsr_fail(err, SLSR_EREMOTE, "closed by peer");
+    }
+    s->cause = "tls";
+    if (err != NULL)
+        err->code = SLSR_EREMOTE;
+    return SLSR_EREMOTE;
+}
+
+int stream_send(struct stream *s, const char *p, size_t size, size_t *n, int64_t now_ms,
+                struct slsr_err *err)
+{
+    bool idle = s->ev.acked == s->ev.wire_written;
+    ssize_t done;
+    int rc;
+
+    *n = 0;
+    if (s->ssl != NULL) {
+        rc = send_tls(s, p, size, n, err);
+        if (rc != 0 || *n == 0)
+            return rc;
+    } else {
+        do
+            done = send(s->fd, p, size < SLICE_BYTES ? size : SLICE_BYTES,
+                        MSG_DONTWAIT | MSG_NOSIGNAL);
+        while (done < 0 && errno == EINTR);
+        if (done < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS))
+            return 0;
+        if (done < 0)
+            return fail_peer(s, errno, err);
+        *n = (size_t)done;
+        s->ev.wire_written += (uint64_t)done;
+    }
+    if (s->first_ms == 0)
+        s->first_ms = now_ms;
+    if (idle)
+        s->progress_ms = now_ms; /* nothing was outstanding: patience begins now */
+    s->last_ms = now_ms;
+    return 0;
+}
+
 int stream_write(struct stream *s, struct piece *piece, uint32_t *frames, int64_t now_ms,
                  struct slsr_err *err)
 {
     *frames = 0;
     while (!piece_empty(piece)) {
-        size_t left = piece->n - piece->done;
-        size_t before = piece->done;
+        size_t before = piece->done, n;
         uint32_t whole = piece->frames;
-        ssize_t n = send(s->fd, piece->p + before, left < SLICE_BYTES ? left : SLICE_BYTES,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-        int rc;
+        int rc = stream_send(s, piece->p + before, piece->n - before, &n, now_ms, err);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS))
-            return 0;
-        if (n < 0)
-            return fail_peer(errno, err);
-        if (s->first_ms == 0)
-            s->first_ms = now_ms;
-        if (s->ev.acked == s->ev.wire_written)
-            s->progress_ms = now_ms; /* nothing was outstanding: patience begins now */
-        s->last_ms = now_ms;
-        s->ev.wire_written += (uint64_t)n;
-        *frames += piece_advance(piece, (size_t)n);
+        if (rc != 0 || n == 0)
+            return rc;
+        *frames += piece_advance(piece, n);
         rc = mark(s, piece, whole, before, now_ms, err);
         if (rc != 0)
             return rc;
     }
     return 0;
+}
+
+int stream_end(struct stream *s, struct slsr_err *err)
+{
+    s->closing = true;
+    if (s->ssl != NULL && !tls_notify(s->ssl)) {
+        s->cause = "tls";
+        return slsr_fail(err, SLSR_EREMOTE, "cannot end TLS");
+    }
+    count_wire(s);
+    if (shutdown(s->fd, SHUT_WR) == 0)
+        return 0;
+    s->cause = "reset";
+    return slsr_fail(err, SLSR_EREMOTE, "reset by peer");
 }
 
 void stream_sample(struct stream *s, int64_t now_ms)
@@ -178,4 +336,15 @@ void stream_sample(struct stream *s, int64_t now_ms)
     s->last_ack_ms = info.tcpi_last_ack_recv;
     if (evidence_take(&s->ev, &sample))
         s->progress_ms = now_ms;
+}
+
+struct pollfd stream_poll(const struct stream *s, bool out)
+{
+    short events = POLLIN;
+
+    if (s->shaking)
+        events = s->shake_out ? POLLOUT : POLLIN;
+    else if (out)
+        events = POLLIN | POLLOUT;
+    return (struct pollfd){s->fd, events, 0};
 }

@@ -1,62 +1,24 @@
-/* Plain TCP: a carrier, a spare, and the proof between them (docs/delivery.md, I3).
+/* TCP, plain or with TLS: a carrier, a spare, and the proof between them (docs/delivery.md, I3).
  *
- * Good path: dial, UP; pieces are written to the carrier, samples turn into evidence, evidence ages
- * in `settle` and is released. Evidence that the samples cannot give (the tail under `read`,
- * everything under `proven`) comes from a rotation: RUN -> SPARE (a second connection to the same
- * address stands: the witness, and the next carrier) -> FLUSH (all acknowledged) -> CLOSING (our
- * FIN is out) -> the peer closes back: all of that connection is proven, the spare takes over.
- * New frames wait while a rotation is in FLUSH or CLOSING: order stays strict and at most one
- * connection ever carries frames without evidence.
- * What can go wrong: any end of a connection, silence, a stall. All are one thing, a break: keep
- * what had settled while all was sound, drop the rest; the owner sends it again. How a connection
- * broke never adds evidence. A peer that can never prove trips a guard, and says so in the alarm.
- */
-#include "transport/guard.h"
-#include "transport/internal.h"
-#include "transport/stream.h"
+ * Good path: dial, TLS if wanted, UP; pieces are written to the carrier, samples turn into
+ * evidence, evidence ages in `settle` and is released. Evidence that the samples cannot give (the
+ * tail under `read`, everything under `proven`) comes from a rotation (proof.c). New frames wait
+ * while a rotation is in FLUSH or CLOSING: order stays strict and at most one connection ever
+ * carries frames without evidence. What can go wrong: any end of a connection, silence, a stall.
+ * All are one thing, a break: keep what had settled while all was sound, drop the rest; the owner
+ * sends it again. How a connection broke never adds evidence. */
+#include "transport/tcp.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 
 enum {
-    SAMPLE_MS = 50,
     FLUSH_SAMPLE_MS = 5, /* acknowledgements raise no event: look often for a short while */
     FLUSH_EAGER_MS = 100,
-    IDLE_MS = 1000,
     STALL_SHOW_MS = 1000,
-    PROOF_BYTES = 16 * 1024 * 1024,
-    PROOF_TIMEOUT_MIN_MS = 5000,
-    PROOF_TIMEOUT_MAX_MS = 15000,
-    SPARE_YOUNG_MS = 1000,
-    GUARD_HOLD_MS = 3600 * 1000
-};
-
-#define NO_POSITION UINT64_MAX
-
-enum stage { STAGE_RUN, STAGE_SPARE, STAGE_FLUSH, STAGE_CLOSING };
-
-struct tcp {
-    struct transport base;
-    struct dial dial, spare_dial;
-    struct stream carrier, spare;
-    enum stage stage;
-    int64_t stage_ms; /* when it began */
-    int64_t sample_due_ms;
-    int64_t proof_due_ms;
-    int64_t spare_retry_ms;
-    int64_t spare_pause_ms; /* the last one; 0: none yet */
-    int64_t spare_ms;       /* when it came up */
-    int64_t heir_ms;        /* when the carrier came up, which was a spare before; 0: it was none */
-    int64_t healthy_ms;     /* last time that carrier and witness were both seen sound */
-    struct guard guard;
-    bool fallback; /* the guard has tripped */
-    int64_t fallback_end_ms;
-    uint64_t floor_at, proof_at; /* evidence that clears the guard once settled; or NO_POSITION */
-    uint64_t position;           /* evidence so far, over all connections */
+    WAIT_BYTES = 32 * 1024 * 1024 /* `proven`: most that a connection carries without a spare */
 };
 
 static struct tcp *self(struct transport *t)
@@ -64,7 +26,7 @@ static struct tcp *self(struct transport *t)
     return (struct tcp *)t;
 }
 
-static bool proves(const struct tcp *t)
+bool tcp_proves(const struct tcp *t)
 {
     return t->base.level == SLSR_DELIVERY_READ || t->base.level == SLSR_DELIVERY_PROVEN;
 }
@@ -76,6 +38,17 @@ static int64_t stall_ms(const struct tcp *t)
     return c->stall_timeout_ms > 0 ? c->stall_timeout_ms : c->timeout_ms;
 }
 
+struct stream_plan tcp_plan(const struct tcp *t)
+{
+    return (struct stream_plan){t->base.tls, stall_ms(t), t->base.target->connect_timeout_ms};
+}
+
+int tcp_fail(struct tcp *t, const char *cause, const char *text, struct slsr_err *err)
+{
+    t->base.cause = cause;
+    return slsr_fail(err, SLSR_EREMOTE, "%s", text);
+}
+
 /* Never below four round trips. */
 static int64_t settle_ms(const struct tcp *t)
 {
@@ -85,7 +58,7 @@ static int64_t settle_ms(const struct tcp *t)
     return ms > 0 && ms < trips ? trips : ms;
 }
 
-static bool unsettled(const struct tcp *t)
+bool tcp_unsettled(const struct tcp *t)
 {
     return t->position > t->base.settle.settled;
 }
@@ -108,7 +81,7 @@ static void release(struct tcp *t, int64_t upto_ms)
 
 /* Turns the newest figures into evidence and lets it age: from when it was surely there, until both
  * connections were last seen sound. Our thread may have slept at any place in between. */
-static void note(struct tcp *t)
+void tcp_note(struct tcp *t)
 {
     uint64_t position = t->position;
     int64_t now_ms = clock_mono_ms();
@@ -137,7 +110,7 @@ static void note(struct tcp *t)
     release(t, settle_ms(t) > 0 ? t->healthy_ms : now_ms);
 }
 
-static void enter(struct tcp *t, enum stage stage, int64_t now_ms)
+void tcp_enter(struct tcp *t, enum stage stage, int64_t now_ms)
 {
     t->stage = stage;
     t->stage_ms = now_ms;
@@ -157,56 +130,17 @@ static void drop_all(struct tcp *t)
     t->base.phase = SLSR_PHASE_IDLE;
 }
 
-static void trip_guard(struct tcp *t, const char *alarm, int64_t now_ms)
-{
-    t->fallback = true;
-    t->fallback_end_ms = now_ms + GUARD_HOLD_MS;
-    t->base.alarm = alarm;
-    dial_cancel(&t->spare_dial);
-    enter(t, STAGE_RUN, now_ms);
-}
-
-/* counts: it was the peer's doing, not a want of descriptors or a bad way to it. */
-static void spare_failed(struct tcp *t, bool counts, int64_t now_ms)
-{
-    const struct slsr_target_config *c = t->base.target;
-    int64_t pause = t->spare_pause_ms > 0 ? t->spare_pause_ms * 2 : c->retry_initial_ms;
-
-    if (pause > c->retry_max_ms)
-        pause = c->retry_max_ms;
-    if (pause < SAMPLE_MS)
-        pause = SAMPLE_MS;
-    t->spare_pause_ms = pause;
-    t->spare_retry_ms = now_ms + pause;
-    if (counts && guard_failed(&t->guard, &t->guard.spares, now_ms))
-        trip_guard(t,
-                   "the receiver takes no second connection, so the last frames count as taken "
-                   "when acknowledged",
-                   now_ms);
-}
-
-static void spare_is_sound(struct tcp *t)
-{
-    t->guard.spares.failures = 0;
-    t->spare_pause_ms = 0;
-}
-
 /* The break rule. When it broke nobody knows, only that it had not at healthy_ms. */
 static int broken(struct tcp *t, int rc, int64_t now_ms, struct slsr_err *err)
 {
     stream_sample(&t->carrier, now_ms);
     if (settle_ms(t) == 0)
-        note(t);
+        tcp_note(t);
     else
         release(t, t->healthy_ms);
-    if (t->heir_ms != 0 && now_ms - t->heir_ms < SPARE_YOUNG_MS)
-        spare_failed(t, true, now_ms);
-    if (t->stage == STAGE_CLOSING && t->carrier.ev.acked == t->carrier.ev.wire_written &&
-        guard_failed(&t->guard, &t->guard.proofs, now_ms))
-        trip_guard(t,
-                   "the receiver never closes a connection back, so the last frames count as taken "
-                   "when acknowledged",
-                   now_ms);
+    proof_broken(t, now_ms);
+    if (t->base.cause == NULL)
+        t->base.cause = t->carrier.cause != NULL ? t->carrier.cause : "closed";
     drop_all(t);
     return slsr_wrap(err, rc, "%s port %d", t->base.target->host, t->base.target->port);
 }
@@ -216,54 +150,57 @@ static int tcp_start(struct transport *base, int64_t now_ms, struct slsr_err *er
     struct tcp *t = self(base);
     int rc = dial_start(&t->dial, now_ms, err);
 
+    base->cause = rc != 0 ? "local" : NULL;
     t->position = base->settle.settled;
     if (rc == 0)
         base->phase = SLSR_PHASE_CONNECTING;
     return rc;
 }
 
-static int connected(struct tcp *t, int64_t now_ms, struct slsr_err *err)
+/* The socket is connected: TLS if wanted, then UP. */
+static int shake(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
-    struct dial_addr peer;
-    int fd = dial_claim(&t->dial, &peer);
-    int rc = stream_init(&t->carrier, fd, &peer, stall_ms(t), t->position, now_ms, err);
+    int rc = t->carrier.shaking ? stream_shake(&t->carrier, now_ms, err) : 0;
 
     if (rc != 0)
-        return rc;
+        return slsr_wrap(err, rc, "%s port %d", t->base.target->host, t->base.target->port);
+    if (t->carrier.shaking)
+        return 0;
+    t->carrier.progress_ms = now_ms;
     t->base.phase = SLSR_PHASE_UP;
     t->heir_ms = 0;
     t->healthy_ms = now_ms;
     t->sample_due_ms = now_ms;
-    enter(t, STAGE_RUN, now_ms);
+    tcp_enter(t, STAGE_RUN, now_ms);
     return 0;
 }
 
-/* The peer has closed after our FIN: is that a proof? */
-static int finish_proof(struct tcp *t, int64_t now_ms, struct slsr_err *err)
+static int connect_on(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
-    socklen_t len = sizeof(int);
-    int error = 0;
+    struct stream_plan plan = tcp_plan(t);
+    struct dial_addr peer;
+    int rc = 0;
 
-    stream_sample(&t->carrier, now_ms);
-    if (getsockopt(t->carrier.fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-        error = errno;
-    /* The byte above wire_written is our FIN: a peer that closed before it had that closed on its
-     * own account, perhaps over unread frames. */
-    if (error != 0 || t->carrier.ev.acked_raw != t->carrier.ev.wire_written + 1)
-        return slsr_fail(err, SLSR_EREMOTE, "closed by peer before it had read to the end");
-    t->position = evidence_prove(&t->carrier.ev);
-    if (t->proof_at == NO_POSITION)
-        t->proof_at = t->position;
-    stream_fini(&t->carrier);
-    t->carrier = t->spare;
-    t->spare.fd = -1;
-    memset(&t->spare.ev, 0, sizeof t->spare.ev);
-    t->carrier.ev.position = t->carrier.ev.spool_end = t->position;
-    t->carrier.progress_ms = now_ms;
-    t->heir_ms = t->spare_ms;
-    enter(t, STAGE_RUN, now_ms);
-    stream_sample(&t->carrier, now_ms);
-    return 0;
+    if (t->carrier.fd < 0) {
+        rc = dial_turn(&t->dial, now_ms, err);
+        if (rc == 0 && t->dial.state == DIAL_DONE) {
+            int fd = dial_claim(&t->dial, &peer);
+
+            rc = stream_init(&t->carrier, fd, &peer, &plan, t->position, now_ms, err);
+            if (rc != 0)
+                slsr_wrap(err, rc, "%s port %d", t->base.target->host, t->base.target->port);
+        } else if (rc != 0) {
+            t->base.cause = t->dial.cause;
+        }
+    }
+    if (rc == 0 && t->carrier.fd >= 0)
+        rc = shake(t, now_ms, err);
+    if (rc != 0) {
+        if (t->base.cause == NULL)
+            t->base.cause = t->carrier.cause != NULL ? t->carrier.cause : "local";
+        drop_all(t);
+    }
+    return rc;
 }
 
 static int watch_carrier(struct tcp *t, int64_t now_ms, struct slsr_err *err)
@@ -274,148 +211,10 @@ static int watch_carrier(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (rc != 0)
         return rc;
     if (what == STREAM_EOF)
-        return t->stage == STAGE_CLOSING ? finish_proof(t, now_ms, err)
-                                         : slsr_fail(err, SLSR_EREMOTE, "closed by peer");
+        return t->stage == STAGE_CLOSING ? proof_finish(t, now_ms, err)
+                                         : tcp_fail(t, "closed", "closed by peer", err);
     if (t->stage == STAGE_CLOSING && now_ms >= t->proof_due_ms)
-        return slsr_fail(err, SLSR_EREMOTE, "timed out: the receiver does not close back");
-    return 0;
-}
-
-static bool wants_spare(const struct tcp *t)
-{
-    if (t->fallback || !proves(t))
-        return false;
-    return t->stage == STAGE_SPARE ||
-           (t->base.level == SLSR_DELIVERY_PROVEN && t->carrier.ev.wire_written > 0);
-}
-
-static void dial_spare(struct tcp *t, int64_t now_ms)
-{
-    struct dial_addr peer;
-    struct slsr_err ignored;
-    bool refused;
-    int rc = 0;
-
-    if (t->spare_dial.state == DIAL_IDLE) {
-        if (now_ms < t->spare_retry_ms)
-            return;
-        rc = dial_start_at(&t->spare_dial, &t->carrier.peer, now_ms, &ignored);
-    }
-    if (rc == 0)
-        rc = dial_turn(&t->spare_dial, now_ms, &ignored);
-    refused = rc != 0 && t->spare_dial.refused;
-    if (rc == 0 && t->spare_dial.state == DIAL_DONE) {
-        int fd = dial_claim(&t->spare_dial, &peer);
-
-        rc = stream_init(&t->spare, fd, &peer, stall_ms(t), t->position, now_ms, &ignored);
-        t->spare_ms = now_ms;
-    }
-    if (rc != 0)
-        spare_failed(t, refused, now_ms);
-}
-
-static int watch_spare(struct tcp *t, int64_t now_ms, struct slsr_err *err)
-{
-    enum stream_read what;
-    bool young = now_ms - t->spare_ms < SPARE_YOUNG_MS;
-    bool fatal;
-    int rc;
-
-    if (t->spare.fd < 0) {
-        /* One that is on its way is seen through, wanted or not. */
-        if (wants_spare(t) || t->spare_dial.state != DIAL_IDLE)
-            dial_spare(t, now_ms);
-        return 0;
-    }
-    rc = stream_watch(&t->spare, &what, err);
-    if (rc == 0 && what == STREAM_EOF)
-        rc = slsr_fail(err, SLSR_EREMOTE, "closed by peer");
-    if (rc == 0) {
-        if (!young)
-            spare_is_sound(t);
-        return 0;
-    }
-    /* It was the witness: without it evidence that is still young means nothing. */
-    fatal = unsettled(t) || t->stage == STAGE_CLOSING;
-    if (young)
-        spare_failed(t, true, now_ms);
-    if (fatal)
-        return rc;
-    stream_fini(&t->spare);
-    if (t->spare_retry_ms < now_ms + SAMPLE_MS)
-        t->spare_retry_ms = now_ms + SAMPLE_MS;
-    if (t->stage == STAGE_FLUSH)
-        enter(t, STAGE_SPARE, now_ms);
-    return 0;
-}
-
-static int64_t idle_ms(const struct tcp *t)
-{
-    int64_t ms = t->base.target->proof_interval_ms;
-
-    return ms < IDLE_MS ? ms : IDLE_MS;
-}
-
-static bool proof_due(const struct tcp *t, int64_t now_ms)
-{
-    const struct evidence *ev = &t->carrier.ev;
-
-    if (!proves(t) || !evidence_open(ev))
-        return false;
-    if (t->base.flush && piece_empty(&t->base.piece))
-        return true;
-    if (!t->fallback && t->base.level == SLSR_DELIVERY_PROVEN && ev->wire_written >= PROOF_BYTES)
-        return true;
-    return now_ms - evidence_oldest_ms(ev) >= t->base.target->proof_interval_ms ||
-           (piece_empty(&t->base.piece) && now_ms - t->carrier.last_ms >= idle_ms(t));
-}
-
-static int begin_closing(struct tcp *t, int64_t now_ms, struct slsr_err *err)
-{
-    int64_t patience = t->base.target->proof_interval_ms * 3 / 2;
-
-    if (shutdown(t->carrier.fd, SHUT_WR) != 0)
-        return slsr_fail(err, SLSR_EREMOTE, "reset by peer");
-    if (patience < PROOF_TIMEOUT_MIN_MS)
-        patience = PROOF_TIMEOUT_MIN_MS;
-    if (patience > PROOF_TIMEOUT_MAX_MS)
-        patience = PROOF_TIMEOUT_MAX_MS;
-    t->proof_due_ms = now_ms + patience;
-    enter(t, STAGE_CLOSING, now_ms);
-    return 0;
-}
-
-static int rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
-{
-    const struct evidence *ev = &t->carrier.ev;
-
-    if (t->fallback && now_ms >= t->fallback_end_ms) {
-        t->fallback = false;
-        t->base.alarm = NULL;
-        guard_rearm(&t->guard);
-    }
-    if (t->stage == STAGE_RUN && proof_due(t, now_ms)) {
-        if (t->fallback) {
-            /* A closed window shows that it does not read just now: wait. */
-            if (ev->wnd > 0)
-                t->position = evidence_move(&t->carrier.ev, EVIDENCE_ACKED);
-            note(t);
-            return 0;
-        }
-        enter(t, STAGE_SPARE, now_ms);
-        if (t->spare.fd < 0)
-            dial_spare(t, now_ms);
-    }
-    if (t->stage == STAGE_SPARE || t->stage == STAGE_FLUSH) {
-        if (!evidence_open(ev) && piece_empty(&t->base.piece))
-            enter(t, STAGE_RUN, now_ms); /* the samples were faster */
-        else if (t->stage == STAGE_SPARE && t->spare.fd >= 0)
-            enter(t, STAGE_FLUSH, now_ms);
-    }
-    /* A closed window would keep our FIN out: wait, that is a stall and not a failed proof. */
-    if (t->stage == STAGE_FLUSH && piece_empty(&t->base.piece) && ev->acked == ev->wire_written &&
-        ev->wnd > 0)
-        return begin_closing(t, now_ms, err);
+        return tcp_fail(t, "proof", "timed out: the receiver does not close back", err);
     return 0;
 }
 
@@ -434,9 +233,9 @@ static int health(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (!waiting)
         return 0;
     if (dead > 0 && s->unacked > 0 && s->last_ack_ms > dead && now_ms - since > dead)
-        return slsr_fail(err, SLSR_EREMOTE, "timed out");
+        return tcp_fail(t, "half-open", "timed out: the path is dead", err);
     if (stall_ms(t) > 0 && now_ms - since > stall_ms(t))
-        return slsr_fail(err, SLSR_EREMOTE, "stalled");
+        return tcp_fail(t, "stalled", "stalled", err);
     if (now_ms - since >= STALL_SHOW_MS)
         t->base.phase = SLSR_PHASE_STALLED;
     return 0;
@@ -450,7 +249,7 @@ static int turn_up(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     int rc = watch_carrier(t, now_ms, err);
 
     if (rc == 0)
-        rc = watch_spare(t, now_ms, err);
+        rc = spare_watch(t, now_ms, err);
     if (rc != 0)
         return rc;
     /* An heir that took over just now has not been looked at yet. */
@@ -471,8 +270,8 @@ static int turn_up(struct tcp *t, int64_t now_ms, struct slsr_err *err)
         stream_sample(&t->carrier, now_ms);
         t->sample_due_ms = now_ms + (eager ? FLUSH_SAMPLE_MS : SAMPLE_MS);
     }
-    note(t);
-    rc = rotate(t, now_ms, err);
+    tcp_note(t);
+    rc = proof_rotate(t, now_ms, err);
     return rc != 0 ? rc : health(t, now_ms, err);
 }
 
@@ -482,12 +281,8 @@ static int tcp_turn(struct transport *base, int64_t now_ms, struct slsr_err *err
     int rc = 0;
 
     if (base->phase == SLSR_PHASE_CONNECTING) {
-        rc = dial_turn(&t->dial, now_ms, err);
-        if (rc == 0 && t->dial.state == DIAL_DONE)
-            rc = connected(t, now_ms, err);
-        if (rc != 0)
-            drop_all(t);
-        if (rc != 0 || t->carrier.fd < 0)
+        rc = connect_on(t, now_ms, err);
+        if (rc != 0 || base->phase != SLSR_PHASE_UP)
             return rc;
     }
     if (base->phase == SLSR_PHASE_IDLE)
@@ -501,15 +296,13 @@ static int tcp_poll(const struct transport *base, struct pollfd *fds)
     const struct tcp *t = (const struct tcp *)base;
     int n = 0;
 
-    if (base->phase == SLSR_PHASE_CONNECTING)
+    if (base->phase == SLSR_PHASE_CONNECTING && t->carrier.fd < 0)
         return dial_poll(&t->dial, fds);
-    if (t->carrier.fd >= 0) {
-        bool out = !piece_empty(&base->piece) && t->stage != STAGE_CLOSING;
-
-        fds[n++] = (struct pollfd){t->carrier.fd, (short)(POLLIN | (out ? POLLOUT : 0)), 0};
-    }
+    if (t->carrier.fd >= 0)
+        fds[n++] =
+            stream_poll(&t->carrier, !piece_empty(&base->piece) && t->stage != STAGE_CLOSING);
     if (t->spare.fd >= 0)
-        fds[n++] = (struct pollfd){t->spare.fd, POLLIN, 0};
+        fds[n++] = stream_poll(&t->spare, false);
     return n + dial_poll(&t->spare_dial, fds + n);
 }
 
@@ -521,8 +314,8 @@ static int64_t tcp_due_ms(const struct transport *base, int64_t now_ms)
     if (base->phase == SLSR_PHASE_IDLE)
         return -1;
     if (base->phase == SLSR_PHASE_CONNECTING)
-        due = t->dial.due_ms;
-    else if (t->stage != STAGE_RUN || unsettled(t) || evidence_open(&t->carrier.ev) ||
+        due = t->carrier.fd < 0 ? t->dial.due_ms : t->carrier.shake_due_ms;
+    else if (t->stage != STAGE_RUN || tcp_unsettled(t) || evidence_open(&t->carrier.ev) ||
              !piece_empty(&base->piece))
         due = t->sample_due_ms;
     if (due == INT64_MAX)
@@ -534,11 +327,11 @@ static bool tcp_ready(const struct transport *base)
 {
     const struct tcp *t = (const struct tcp *)base;
 
-    if (t->carrier.fd < 0 || !piece_empty(&base->piece))
+    if (base->phase == SLSR_PHASE_CONNECTING || t->carrier.fd < 0 || !piece_empty(&base->piece))
         return false;
     if (t->stage == STAGE_SPARE)
         return base->level != SLSR_DELIVERY_PROVEN ||
-               t->carrier.ev.wire_written < 2 * (uint64_t)PROOF_BYTES;
+               t->carrier.ev.wire_written < (uint64_t)WAIT_BYTES;
     return t->stage == STAGE_RUN;
 }
 
@@ -554,7 +347,7 @@ static int tcp_skip(struct transport *base, uint64_t seq, int64_t now_ms, struct
         t->position = ev->position = seq;
     if (seq > ev->spool_end)
         ev->spool_end = seq;
-    note(t);
+    tcp_note(t);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* Target -> implementation, and what all implementations share.
  *
- * Good path: transport_open checks that protocol, level and framing go together and picks TCP or
- * UDP; everything else is passed on. What can go wrong: a combination that cannot be, refused here
- * once and with its reason, before anything is connected. */
+ * Good path: transport_open checks that protocol, level and framing go together and picks the
+ * implementation; everything else is passed on. What can go wrong: a combination that cannot be,
+ * refused here once and with its reason, before anything is connected. */
 #include "transport/transport.h"
 
 #include <stdlib.h>
@@ -10,8 +10,9 @@
 
 #include "base/clock.h"
 #include "slsrelay/stop.h"
-#include "transport/dial.h"
 #include "transport/internal.h"
+
+enum { PROBE_STEP_MS = 100, PROBE_LINGER_MS = 500 };
 
 static int check(const struct slsr_target_config *c, enum slsr_delivery_level *level,
                  struct slsr_err *err)
@@ -20,16 +21,19 @@ static int check(const struct slsr_target_config *c, enum slsr_delivery_level *l
 
     if (c->host == NULL || c->host[0] == '\0' || c->port < 1 || c->port > 65535)
         return slsr_fail(err, SLSR_ECONFIG, "target %s: needs a host and a port of 1..65535", name);
-    if (c->protocol == SLSR_TLS || c->protocol == SLSR_RELP)
+    if (slsr_target_uses_relp(c))
         return slsr_fail(err, SLSR_ECONFIG,
-                         "target %s: protocol %s is not available in this version; use tcp or udp",
-                         name, c->protocol == SLSR_TLS ? "tls" : "relp");
+                         "target %s: protocol relp is not available in this version; use tcp, tls "
+                         "or udp",
+                         name);
     if (c->protocol == SLSR_UDP && c->framing == SLSR_FRAMING_LF)
         return slsr_fail(err, SLSR_ECONFIG,
                          "target %s: udp has one frame per datagram; set framing to auto", name);
     *level = c->delivery;
     if (*level == SLSR_DELIVERY_AUTO)
-        *level = c->protocol == SLSR_UDP ? SLSR_DELIVERY_SENT : SLSR_DELIVERY_READ;
+        *level = c->protocol == SLSR_UDP   ? SLSR_DELIVERY_SENT
+                 : c->protocol == SLSR_TLS ? SLSR_DELIVERY_PROVEN
+                                           : SLSR_DELIVERY_READ;
     if (c->protocol == SLSR_UDP && *level != SLSR_DELIVERY_SENT)
         return slsr_fail(err, SLSR_ECONFIG,
                          "target %s: udp gives no evidence but sent; set delivery to sent or auto",
@@ -43,15 +47,24 @@ static int check(const struct slsr_target_config *c, enum slsr_delivery_level *l
 int transport_open(struct transport **out, const struct slsr_target_config *target, uint64_t from,
                    struct slsr_err *err)
 {
-    enum slsr_delivery_level level;
+    enum slsr_delivery_level level = SLSR_DELIVERY_AUTO;
+    struct tls *tls = NULL;
     int rc = check(target, &level, err);
 
     *out = NULL;
     if (rc != 0)
         return rc;
+    if (slsr_target_uses_tls(target)) {
+        rc = tls_open(&tls, target, err);
+        if (rc != 0)
+            return rc;
+    }
     rc = target->protocol == SLSR_UDP ? udp_open(out, target, err) : tcp_open(out, target, err);
-    if (rc != 0)
+    if (rc != 0) {
+        tls_close(tls);
         return rc;
+    }
+    (*out)->tls = tls;
     (*out)->target = target;
     (*out)->level = level;
     (*out)->lf = target->framing == SLSR_FRAMING_LF;
@@ -63,8 +76,11 @@ int transport_open(struct transport **out, const struct slsr_target_config *targ
 
 void transport_close(struct transport *t)
 {
+    struct tls *tls = t != NULL ? t->tls : NULL;
+
     if (t != NULL)
         t->ops->close(t);
+    tls_close(tls);
 }
 
 int transport_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
@@ -131,6 +147,17 @@ const char *transport_alarm(const struct transport *t)
     return t->alarm;
 }
 
+const char *transport_cause(const struct transport *t)
+{
+    return t->cause != NULL ? t->cause : "";
+}
+
+void transport_expiry(const struct transport *t, int64_t *own_ms, int64_t *peer_ms)
+{
+    *own_ms = tls_own_expiry_ms(t->tls);
+    *peer_ms = tls_peer_expiry_ms(t->tls);
+}
+
 void transport_book(struct transport *t, uint64_t first, uint64_t count)
 {
     uint64_t end = first + count;
@@ -142,33 +169,47 @@ void transport_book(struct transport *t, uint64_t first, uint64_t count)
         t->high = end;
 }
 
+static void await_step(struct transport *t, const struct slsr_stop *stop)
+{
+    struct pollfd fds[TRANSPORT_POLL_MAX + 1];
+    int n = transport_poll(t, fds);
+    int64_t wait = transport_due_ms(t, clock_mono_ms());
+
+    if (stop != NULL)
+        fds[n++] = (struct pollfd){stop->fd, POLLIN, 0};
+    poll(fds, (nfds_t)n, wait < 0 || wait > PROBE_STEP_MS ? PROBE_STEP_MS : (int)wait);
+}
+
 int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
                     struct slsr_err *err)
 {
-    enum slsr_delivery_level level;
-    struct dial_addr peer;
-    struct dial d;
-    int rc = check(target, &level, err);
+    struct transport *t;
+    int64_t since = 0;
+    int rc = transport_open(&t, target, 1, err);
 
     if (rc != 0)
         return rc;
-    dial_init(&d, target, target->protocol == SLSR_UDP ? SOCK_DGRAM : SOCK_STREAM);
-    rc = dial_start(&d, clock_mono_ms(), err);
-    while (rc == 0 && d.state != DIAL_DONE) {
-        struct pollfd fds[2];
-        int n = dial_poll(&d, fds);
-        int64_t wait = d.due_ms - clock_mono_ms();
+    rc = transport_start(t, clock_mono_ms(), err);
+    while (rc == 0) {
+        int64_t now = clock_mono_ms();
 
-        if (stop != NULL)
-            fds[n++] = (struct pollfd){stop->fd, POLLIN, 0};
-        poll(fds, (nfds_t)n, wait < 0 ? 0 : wait > 60000 ? 60000 : (int)wait);
-        if (slsr_stop_requested(stop))
+        if (slsr_stop_requested(stop)) {
             rc = slsr_fail(err, SLSR_ESTOPPED, "stopped while connecting to %s", target->host);
-        else
-            rc = dial_turn(&d, clock_mono_ms(), err);
+            break;
+        }
+        rc = transport_turn(t, now, err);
+        if (rc != 0 || transport_phase(t) == SLSR_PHASE_CONNECTING) {
+            if (rc == 0)
+                await_step(t, stop);
+            continue;
+        }
+        /* With TLS 1.3 a refusal of our certificate comes behind the handshake. */
+        if (since == 0)
+            since = now;
+        if (t->tls == NULL || now - since >= PROBE_LINGER_MS)
+            break;
+        await_step(t, stop);
     }
-    if (rc == 0)
-        close(dial_claim(&d, &peer));
-    dial_fini(&d);
+    transport_close(t);
     return rc;
 }

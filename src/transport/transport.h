@@ -1,4 +1,4 @@
-/* Frames -> bytes that the far side has taken (seam: TCP and UDP behind one face).
+/* Frames -> bytes that the far side has taken (seam: TCP, TLS, UDP and RELP behind one face).
  *
  * Nothing here blocks: the owner polls the descriptors of transport_poll until transport_due_ms,
  * then calls transport_turn. One thread. Times are clock_mono_ms(). What "taken" and "settled"
@@ -16,7 +16,7 @@
 
 struct transport;
 
-enum { TRANSPORT_POLL_MAX = 4 };
+enum { TRANSPORT_POLL_MAX = 8 };
 
 struct transport_counts {
     uint64_t sent_frames;   /* completely handed to the kernel, repeats included */
@@ -53,6 +53,10 @@ enum slsr_target_phase transport_phase(const struct transport *t); /* IDLE: down
 struct transport_counts transport_counts(const struct transport *t);
 /* A state that a person should know of although it works, or NULL. Static text. */
 const char *transport_alarm(const struct transport *t);
+/* What the last break or failed attempt was, a word of struct slsr_target_state. Static text. */
+const char *transport_cause(const struct transport *t);
+/* Ends of our and of the receiver's certificate, wall clock; 0: none. */
+void transport_expiry(const struct transport *t, int64_t *own_ms, int64_t *peer_ms);
 
 /* For --test-connection: resolve and connect by deadline, then close. */
 struct slsr_stop;

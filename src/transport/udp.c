@@ -46,6 +46,7 @@ static int udp_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
     struct udp *u = (struct udp *)t;
     int rc = dial_start(&u->dial, now_ms, err);
 
+    t->cause = rc != 0 ? "local" : NULL;
     u->position = t->settle.settled;
     if (rc == 0)
         t->phase = SLSR_PHASE_CONNECTING;
@@ -92,6 +93,15 @@ static void done(struct udp *u, uint32_t n)
     u->position = piece->first + piece->frames;
 }
 
+static int fail_send(struct udp *u, int errnum, struct slsr_err *err)
+{
+    const char *cause = dial_cause(errnum);
+
+    u->base.cause = dial_word(errnum);
+    return cause != NULL ? slsr_fail(err, SLSR_ENET, "%s", cause)
+                         : slsr_fail_errno(err, SLSR_ENET, errnum, "cannot send");
+}
+
 /* An error behind the first datagrams of a batch is not told by the kernel, the batch is only cut
  * short. When there is room, it was no full buffer. */
 static bool has_room(const struct udp *u)
@@ -120,7 +130,7 @@ static int write_piece(struct udp *u, struct slsr_err *err)
             transport_book(&u->base, first, (uint64_t)n);
             /* What cut the last batch short does not stand in the way: it was a refusal. */
             if (swallowed)
-                return slsr_fail(err, SLSR_ENET, "%s", dial_cause(ECONNREFUSED));
+                return fail_send(u, ECONNREFUSED, err);
             swallowed = n < asked && has_room(u);
         } else if (errno == EMSGSIZE && !retried && iov[0].iov_len <= DATAGRAM_BYTES) {
             swallowed = false;
@@ -135,10 +145,7 @@ static int write_piece(struct udp *u, struct slsr_err *err)
         } else if (errno == ECONNREFUSED && !refused) {
             refused = true;
         } else if (errno != EINTR) {
-            const char *cause = dial_cause(errno);
-
-            return cause != NULL ? slsr_fail(err, SLSR_ENET, "%s", cause)
-                                 : slsr_fail_errno(err, SLSR_ENET, errno, "cannot send");
+            return fail_send(u, errno, err);
         }
     }
     return 0;
@@ -149,15 +156,12 @@ static int watch(struct udp *u, struct slsr_err *err)
     char drop[2048];
 
     for (int i = 0; i < BATCH; i++) {
-        const char *cause;
-
         if (recv(u->fd, drop, sizeof drop, MSG_DONTWAIT) >= 0 || errno == EINTR)
             continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return 0;
-        cause = dial_cause(errno);
         if (u->position > u->base.settle.settled)
-            return slsr_fail(err, SLSR_ENET, "%s", cause != NULL ? cause : "refused");
+            return fail_send(u, errno, err);
     }
     return 0;
 }
@@ -172,8 +176,10 @@ static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
         struct dial_addr peer;
 
         rc = dial_turn(&u->dial, now_ms, err);
-        if (rc != 0)
+        if (rc != 0) {
+            t->cause = u->dial.cause;
             drop_all(u);
+        }
         if (rc != 0 || u->dial.state != DIAL_DONE)
             return rc;
         u->fd = dial_claim(&u->dial, &peer);

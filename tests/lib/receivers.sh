@@ -3,8 +3,9 @@
 # privileges. To be sourced by bash.
 #
 #   receivers_fetch DIR                            packages and missing libraries into DIR
-#   rsyslog_start DIR WORKDIR PORT FRAMEOUT        both start a daemon on 127.0.0.1:PORT that takes
-#   syslogng_start DIR WORKDIR PORT FRAMEOUT       octet-counted frames and appends each + LF
+#   rsyslog_start DIR WORKDIR PORT FRAMEOUT [CERT KEY CA]    both start a daemon on 127.0.0.1:PORT
+#   syslogng_start DIR WORKDIR PORT FRAMEOUT [CERT KEY CA]   that takes octet-counted frames (with TLS
+#                                                  and client certificates of CA) and appends each + LF
 #   receiver_stop PID                              TERM, waits for the end
 #
 # The two packages exclude each other on a machine, therefore they are unpacked and never installed.
@@ -26,10 +27,10 @@ receivers_closure() {
 
 receivers_fetch() {
     local dir=$1 package deb
-    [ -e "$dir/complete" ] && return 0
+    [ -e "$dir/complete-2" ] && return 0
     mkdir -p "$dir/archives" || return 1
     dir=$(cd "$dir" && pwd) || return 1
-    for package in rsyslog syslog-ng-core; do
+    for package in rsyslog rsyslog-openssl rsyslog-gnutls rsyslog-relp syslog-ng-core; do
         if ! receivers_closure "$package" >"$dir/archives/$package.list"; then
             receivers_say "apt cannot resolve $package: run apt-get update"
             return 1
@@ -49,7 +50,7 @@ receivers_fetch() {
         receivers_say "the packages did not hold the daemons: look into $dir"
         return 1
     fi
-    : >"$dir/complete"
+    : >"$dir/complete-2"
 }
 
 # Folders of DIR with shared libraries, joined by ':'.
@@ -83,14 +84,19 @@ receivers_await() {
 }
 
 rsyslog_start() {
-    local dir=$1 work=$2 port=$3 out=$4 modules libraries
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries tls='' driver=''
     mkdir -p "$work" || return 1
     modules=$(dirname "$(find "$dir/usr/lib" -name imtcp.so -print -quit)")
     libraries=$(receivers_libraries "$dir")
+    if [ $# -ge 7 ]; then
+        tls="defaultNetstreamDriver=\"${RECEIVER_DRIVER:-ossl}\" defaultNetstreamDriverCertFile=\"$5\"
+       defaultNetstreamDriverKeyFile=\"$6\" defaultNetstreamDriverCAFile=\"$7\""
+        driver='StreamDriver.Name="'${RECEIVER_DRIVER:-ossl}'" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid"'
+    fi
     cat >"$work/rsyslog.conf" <<EOF
 global(workDirectory="$work" maxMessageSize="$RECEIVER_MESSAGE_MAX"
-       parser.escapeControlCharactersOnReceive="off")
-module(load="imtcp")
+       parser.escapeControlCharactersOnReceive="off" $tls)
+module(load="imtcp" $driver)
 input(type="imtcp" address="127.0.0.1" port="$port" supportOctetCountedFraming="on")
 template(name="raw" type="string" string="%rawmsg%\n")
 action(type="omfile" file="$out" template="raw")
@@ -101,16 +107,19 @@ EOF
 }
 
 syslogng_start() {
-    local dir=$1 work=$2 port=$3 out=$4 modules libraries version
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries version transport='transport("tcp")'
     mkdir -p "$work" || return 1
     modules=$(dirname "$(find "$dir/usr/lib" -name libaffile.so -print -quit)")
     libraries=$(receivers_libraries "$dir")
     version=$(LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/syslog-ng" --version \
         --module-path "$modules" 2>/dev/null | sed -n 's/^Config version: *//p')
+    if [ $# -ge 7 ]; then
+        transport="transport(\"tls\") tls(cert-file(\"$5\") key-file(\"$6\") ca-file(\"$7\") peer-verify(required-trusted))"
+    fi
     cat >"$work/syslog-ng.conf" <<EOF
 @version: ${version:-3.38}
 source s {
-    syslog(ip("127.0.0.1") port($port) transport("tcp") flags(no-parse)
+    syslog(ip("127.0.0.1") port($port) $transport flags(no-parse)
            log-msg-size($RECEIVER_MESSAGE_MAX));
 };
 destination d { file("$out" template("\$MSG\n") template-escape(no)); };

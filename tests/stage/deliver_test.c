@@ -469,9 +469,6 @@ static void test_give_up_and_probe(void **state)
     w.target.host = nowhere;
     assert_int_equal(slsr_deliver_probe(&w.target, NULL, &err), SLSR_ENET);
     assert_non_null(strstr(err.text, "cannot resolve no-such-host.invalid"));
-    w.target.protocol = SLSR_TLS;
-    assert_int_equal(slsr_deliver_probe(&w.target, NULL, &err), SLSR_ECONFIG);
-    assert_non_null(strstr(err.text, "not available in this version"));
     teardown(&w);
 }
 

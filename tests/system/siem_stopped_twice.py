@@ -6,58 +6,10 @@ Twice, in the middle of the stream, the receiver gets TERM, stays away until a b
 and comes back. In the end its file holds every log at least once, and the first occurrences are in
 the order of their shard.
 """
-import os
-import signal
-import subprocess
-
 import harness
 import oracle
-from harness import ROOT, SLOW, Rig, check, env_number, free_port, judge_received, wait_until
-
-LIBRARY = os.path.join(ROOT, "tests", "lib", "receivers.sh")
-FETCHED = os.path.join(ROOT, "build", "receivers")
-
-
-def shell(function, *arguments, seconds=120):
-    """Calls a function of tests/lib/receivers.sh and returns what it printed."""
-    run = subprocess.run(["bash", "-c", 'set -u; . "$1"; shift; "$@"', "receivers", LIBRARY, function,
-                          *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                         text=True, timeout=seconds * SLOW)
-    check(run.returncode == 0, f"{function}: {run.stderr.strip()}")
-    return run.stdout
-
-
-def fetch():
-    if not os.path.exists(os.path.join(FETCHED, "complete")):
-        root = [] if os.getuid() == 0 else ["sudo"]
-        subprocess.run([*root, "apt-get", "-qq", "update"], stdin=subprocess.DEVNULL,
-                       capture_output=True, check=False, timeout=300)
-    shell("receivers_fetch", FETCHED, seconds=600)
-
-
-class Receiver:
-    def __init__(self, rig, kind):
-        self.rig, self.kind = rig, kind
-        self.work, self.out = rig.path(kind), rig.path(kind + ".received")
-        self.port = free_port()
-        self.pid = None
-        rig.at_end.callback(self.kill)
-
-    def start(self):
-        printed = shell(f"{self.kind}_start", FETCHED, self.work, self.port, self.out)
-        self.pid = int(printed.split()[-1])
-
-    def stop(self):
-        pid, self.pid = self.pid, None
-        shell("receiver_stop", pid)
-
-    def kill(self):
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def size(self):
-        return os.path.getsize(self.out) if os.path.exists(self.out) else 0
-
+from harness import Rig, check, env_number, judge_received, wait_until
+from receivers import Receiver, fetch
 
 def siem_stopped(rig, kind, logs):
     # About ten seconds of logs, so that both stops fall into the stream.

@@ -226,7 +226,7 @@ static void test_environment(void **state)
     assert_string_equal(l.config->targets[0].host, "new.example");
     assert_int_equal(l.config->targets[0].port, 514);
     unload(&l);
-    setenv("SIEM", "tls://x:1", 1);
+    setenv("SIEM", "http://x:1", 1);
     l = load_text("{}", false);
     assert_int_equal(l.rc, SLSR_ECONFIG);
     assert_non_null(strstr(l.problems.items[0].text, "SIEM"));

@@ -68,22 +68,10 @@ static int create_project(struct sim *sim, const struct request *r, struct answe
         p = store_add_project(&sim->store, name, sim_now_us(sim) / 1000000);
         free(p->description);
         p->description = xstrdup(description == NULL ? "" : description);
+        state_project(sim, p);
     }
     json_decref(body);
     return rc;
-}
-
-static void get_project(const struct project *p, struct answer *a)
-{
-    char date[DATE_TEXT_MAX];
-    json_t *o;
-
-    date_http(p->created_s, date);
-    o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "projectName", p->name, "description",
-                  p->description, "status", "Normal", "owner", "", "region", "sls-sim",
-                  "createTime", date, "lastModifyTime", date);
-    answer_json(a, json_dumps(o, 0));
-    json_decref(o);
 }
 
 static int create_logstore(struct sim *sim, struct project *p, const struct request *r,
@@ -99,7 +87,7 @@ static int create_logstore(struct sim *sim, struct project *p, const struct requ
     if (body == NULL)
         return -1;
     if (name == NULL || !store_name_ok(name, true) || !json_is_integer(shards) ||
-        json_integer_value(shards) < 1 || json_integer_value(shards) > 100 ||
+        json_integer_value(shards) < 1 || json_integer_value(shards) > SHARDS_AT_BIRTH_MAX ||
         (ttl != NULL && (json_integer_value(ttl) < 1 || json_integer_value(ttl) > 3650))) {
         rc = answer_error(a, 400, "LogStoreInfoInvalid",
                           "logstoreName, ttl or shardCount is missing or not valid");
@@ -113,6 +101,32 @@ static int create_logstore(struct sim *sim, struct project *p, const struct requ
         ls->append_meta = json_is_true(json_object_get(body, "appendMeta"));
         if (ttl != NULL)
             ls->ttl = (unsigned)json_integer_value(ttl);
+        ls->retention_s = sim->retention_s;
+        state_logstore(sim, ls);
+    }
+    json_decref(body);
+    return rc;
+}
+
+/* PUT of a logstore: the members that have a meaning here may change. */
+static int update_logstore(struct sim *sim, struct logstore *ls, const struct request *r,
+                           struct answer *a)
+{
+    json_t *body = body_object(r, "LogStoreInfoInvalid", a);
+    json_t *ttl = json_object_get(body, "ttl");
+    json_t *meta = json_object_get(body, "appendMeta");
+    int rc = 0;
+
+    if (body == NULL)
+        return -1;
+    if (ttl != NULL && (json_integer_value(ttl) < 1 || json_integer_value(ttl) > 3650)) {
+        rc = answer_error(a, 400, "LogStoreInfoInvalid", "ttl is not valid");
+    } else {
+        if (ttl != NULL)
+            ls->ttl = (unsigned)json_integer_value(ttl);
+        if (json_is_boolean(meta))
+            ls->append_meta = json_is_true(meta);
+        state_logstore(sim, ls);
     }
     json_decref(body);
     return rc;
@@ -130,20 +144,76 @@ static void get_logstore(const struct logstore *ls, struct answer *a)
     json_decref(o);
 }
 
+static json_t *project_json(const struct project *p)
+{
+    char date[DATE_TEXT_MAX];
+
+    date_http(p->created_s, date);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "projectName", p->name, "description",
+                     p->description, "status", "Normal", "owner", "", "region", "sls-sim",
+                     "createTime", date, "lastModifyTime", date);
+}
+
+static void get_project(const struct project *p, struct answer *a)
+{
+    json_t *o = project_json(p);
+
+    answer_json(a, json_dumps(o, 0));
+    json_decref(o);
+}
+
+/* Offset and size of a listing. */
+static int read_page(const struct request *r, uint64_t *offset, uint64_t *size, struct answer *a)
+{
+    const char *offset_text = request_param(r, "offset");
+    const char *size_text = request_param(r, "size");
+
+    *offset = 0;
+    *size = 500;
+    if ((offset_text != NULL && !text_number(offset_text, UINT32_MAX, offset)) ||
+        (size_text != NULL && !text_number(size_text, UINT32_MAX, size)))
+        return answer_error(a, 400, "ParameterInvalid", "offset and size are numbers");
+    return 0;
+}
+
+static int list_projects(struct sim *sim, const struct request *r, struct answer *a)
+{
+    const char *part = request_param(r, "projectName");
+    uint64_t offset;
+    uint64_t size;
+    uint64_t total = 0;
+    json_t *projects;
+    json_t *o;
+
+    if (read_page(r, &offset, &size, a) != 0)
+        return -1;
+    projects = json_array();
+    for (size_t i = 0; i < sim->store.count; i++) {
+        const struct project *p = sim->store.projects[i];
+
+        if (part != NULL && strstr(p->name, part) == NULL)
+            continue;
+        if (total++ >= offset && json_array_size(projects) < size)
+            json_array_append_new(projects, project_json(p));
+    }
+    o = json_pack("{s:i, s:I, s:o}", "count", (int)json_array_size(projects), "total",
+                  (json_int_t)total, "projects", projects);
+    answer_json(a, json_dumps(o, 0));
+    json_decref(o);
+    return 0;
+}
+
 static int list_logstores(const struct project *p, const struct request *r, struct answer *a)
 {
     const char *part = request_param(r, "logstoreName");
-    const char *offset_text = request_param(r, "offset");
-    const char *size_text = request_param(r, "size");
-    uint64_t offset = 0;
-    uint64_t size = 200;
+    uint64_t offset;
+    uint64_t size;
     uint64_t total = 0;
     json_t *names;
     json_t *o;
 
-    if ((offset_text != NULL && !text_number(offset_text, UINT32_MAX, &offset)) ||
-        (size_text != NULL && !text_number(size_text, UINT32_MAX, &size)))
-        return answer_error(a, 400, "ParameterInvalid", "offset and size are numbers");
+    if (read_page(r, &offset, &size, a) != 0)
+        return -1;
     names = json_array();
     for (size_t i = 0; i < p->count; i++) {
         if (part != NULL && strstr(p->logstores[i]->name, part) == NULL)
@@ -174,7 +244,10 @@ static int in_logstore(struct sim *sim, struct project *p, struct logstore *ls,
             get_logstore(ls, a);
             return 0;
         }
+        if (strcmp(r->method, "PUT") == 0)
+            return update_logstore(sim, ls, r, a);
         if (strcmp(r->method, "DELETE") == 0) {
+            state_drop(sim, p, ls);
             store_delete_logstore(p, ls);
             return 0;
         }
@@ -199,11 +272,20 @@ static int run(struct sim *sim, const struct request *r, struct pull *pull, stru
     if (r->segments == 0 && post) /* some clients send it to the bare endpoint: the body names it */
         return create_project(sim, r, a);
     p = r->project[0] == '\0' ? NULL : store_project(&sim->store, r->project);
+    /* Listing goes to the bare endpoint, whose first label is no project. */
+    if (p == NULL && r->segments == 0 && get &&
+        (r->project[0] == '\0' || request_param(r, "size") != NULL))
+        return list_projects(sim, r, a);
     if (p == NULL)
         return answer_error(a, 404, "ProjectNotExist", "The Project does not exist : %s",
                             r->project);
     if (r->segments == 0 && get) {
         get_project(p, a);
+        return 0;
+    }
+    if (r->segments == 0 && strcmp(r->method, "DELETE") == 0) {
+        state_drop(sim, p, NULL);
+        store_delete_project(&sim->store, p);
         return 0;
     }
     if (!is(r, 0, "logstores"))
@@ -215,8 +297,9 @@ static int run(struct sim *sim, const struct request *r, struct pull *pull, stru
     if (ls == NULL)
         return answer_error(a, 404, "LogStoreNotExist", "logstore %.100s does not exist",
                             r->segment[1]);
+    logstore_expire(ls, sim_now_us(sim) / 1000000);
     if (api_call_kind(r) == CALL_PULL)
-        return api_pull(ls, r, pull, a);
+        return api_pull(sim, ls, r, pull, a);
     return in_logstore(sim, p, ls, r, a);
 }
 

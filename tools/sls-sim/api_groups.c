@@ -42,7 +42,7 @@ static bool read_settings(json_t *body, unsigned *timeout_s, bool *order)
     return true;
 }
 
-static int create(struct logstore *ls, const struct request *r, struct answer *a)
+static int create(struct sim *sim, struct logstore *ls, const struct request *r, struct answer *a)
 {
     json_t *body = read_body(r);
     const char *name = json_string_value(json_object_get(body, "consumerGroup"));
@@ -62,13 +62,13 @@ static int create(struct logstore *ls, const struct request *r, struct answer *a
         rc = answer_error(a, 400, "ConsumerGroupQuotaExceed", "a logstore has %d consumer groups",
                           GROUPS_PER_LOGSTORE);
     else
-        cg_new(ls, name, timeout_s, order);
+        state_group(sim, ls, cg_new(ls, name, timeout_s, order));
     json_decref(body);
     return rc;
 }
 
-static int update(struct logstore *ls, struct consumer_group *cg, const struct request *r,
-                  struct answer *a)
+static int update(struct sim *sim, struct logstore *ls, struct consumer_group *cg,
+                  const struct request *r, struct answer *a)
 {
     json_t *body = read_body(r);
     unsigned timeout_s = cg->timeout_s;
@@ -81,18 +81,8 @@ static int update(struct logstore *ls, struct consumer_group *cg, const struct r
     cg_notice_shards(ls, cg); /* the new order applies to shards born from now on */
     cg->timeout_s = timeout_s;
     cg->order = order;
+    state_group(sim, ls, cg);
     return 0;
-}
-
-static void delete_group(struct logstore *ls, struct consumer_group *cg)
-{
-    for (size_t i = 0; i < ls->group_count; i++) {
-        if (ls->groups[i] == cg) {
-            ls->groups[i] = ls->groups[--ls->group_count];
-            cg_free(cg);
-            return;
-        }
-    }
 }
 
 static int answer_value(json_t *value, struct answer *a)
@@ -134,8 +124,8 @@ static int read_ids(const struct request *r, uint32_t *ids, size_t room)
     return ok ? (int)n : -1;
 }
 
-static int heartbeat(struct logstore *ls, struct consumer_group *cg, const struct request *r,
-                     struct answer *a)
+static int heartbeat(struct sim *sim, struct logstore *ls, struct consumer_group *cg,
+                     const struct request *r, struct answer *a)
 {
     const char *consumer = request_param(r, "consumer");
     uint32_t listed[SHARDS_MAX];
@@ -151,7 +141,8 @@ static int heartbeat(struct logstore *ls, struct consumer_group *cg, const struc
     n = read_ids(r, listed, SHARDS_MAX);
     if (n < 0)
         return answer_error(a, 400, "JsonInfoInvalid", "the body is not an array of shard ids");
-    n = cg_heartbeat(ls, cg, consumer, listed, (size_t)n, sim_mono_ms(), mine);
+    n = cg_heartbeat(ls, cg, consumer, listed, (size_t)n, sim_clock_ms(sim), mine);
+    state_owners(sim, ls, cg);
     if (n < 0)
         return answer_error(a, 400, "NotExistConsumerWithBody",
                             "non-exist consumer with non-empty body of heartbeat");
@@ -180,12 +171,14 @@ static int store_checkpoint(struct sim *sim, struct logstore *ls, struct consume
     if (!text_is_base64(checkpoint) || strlen(checkpoint) >= CHECKPOINT_SIZE)
         return answer_error(a, 400, "InvalidShardCheckPoint", "shard checkpoint is not base64");
     switch (cg_checkpoint(ls, cg, (uint32_t)json_integer_value(id), consumer, force, checkpoint,
-                          sim_mono_ms(), sim_now_us(sim))) {
+                          sim_clock_ms(sim), sim_now_us(sim))) {
     case CG_NO_CONSUMER:
         return answer_error(a, 404, "ConsumerNotExist", "consumer not exist in the consumer group");
     case CG_NOT_HOLDER:
         return answer_error(a, 400, "ConsumerNotMatch", "the shard is not held by this consumer");
     case CG_STORED:
+        state_checkpoint(sim, ls, cg, (uint32_t)json_integer_value(id));
+        state_owners(sim, ls, cg);
         break;
     }
     return 0;
@@ -200,8 +193,8 @@ static json_t *checkpoint_json(const struct consumer_group *cg, size_t shard)
                      slot->holder == NULL ? "" : slot->holder->name);
 }
 
-static int get_checkpoints(struct logstore *ls, struct consumer_group *cg, const struct request *r,
-                           struct answer *a)
+static int get_checkpoints(struct sim *sim, struct logstore *ls, struct consumer_group *cg,
+                           const struct request *r, struct answer *a)
 {
     const char *shard_text = request_param(r, "shard");
     uint64_t shard = 0;
@@ -210,7 +203,7 @@ static int get_checkpoints(struct logstore *ls, struct consumer_group *cg, const
     if (shard_text != NULL && !text_number(shard_text, UINT32_MAX, &shard))
         return answer_error(a, 400, "ParameterInvalid", "shard is not a number");
     cg_notice_shards(ls, cg);
-    cg_expire(cg, sim_mono_ms());
+    cg_expire(cg, sim_clock_ms(sim));
     array = json_array();
     for (size_t i = 0; i < cg->slot_count; i++) {
         if (shard_text == NULL || shard == i)
@@ -227,7 +220,7 @@ static int post(struct sim *sim, struct logstore *ls, struct consumer_group *cg,
     int rc;
 
     if (type != NULL && strcmp(type, "heartbeat") == 0)
-        return heartbeat(ls, cg, r, a);
+        return heartbeat(sim, ls, cg, r, a);
     if (type == NULL || strcmp(type, "checkpoint") != 0)
         return answer_error(a, 400, "ParameterInvalid", "type is heartbeat or checkpoint");
     body = read_body(r);
@@ -243,18 +236,19 @@ int api_group_call(struct sim *sim, struct logstore *ls, const struct request *r
     if (r->segments == 3 && strcmp(r->method, "GET") == 0)
         return list(ls, a);
     if (r->segments == 3 && strcmp(r->method, "POST") == 0)
-        return create(ls, r, a);
+        return create(sim, ls, r, a);
     cg = r->segments == 4 ? cg_find(ls, r->segment[3]) : NULL;
     if (cg == NULL)
         return answer_error(a, 404, "ConsumerGroupNotExist", "consumer group not exist");
     if (strcmp(r->method, "GET") == 0)
-        return get_checkpoints(ls, cg, r, a);
+        return get_checkpoints(sim, ls, cg, r, a);
     if (strcmp(r->method, "POST") == 0)
         return post(sim, ls, cg, r, a);
     if (strcmp(r->method, "PUT") == 0)
-        return update(ls, cg, r, a);
+        return update(sim, ls, cg, r, a);
     if (strcmp(r->method, "DELETE") != 0)
         return answer_error(a, 400, "ParameterInvalid", "no such call: %.16s", r->method);
-    delete_group(ls, cg);
+    state_drop_group(sim, ls, cg);
+    cg_delete(ls, cg);
     return 0;
 }

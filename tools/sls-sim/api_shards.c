@@ -1,4 +1,4 @@
-/* Shards, cursors, pulls and uploads. */
+/* Shards, cursors and uploads. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static int answer_array(json_t *array, struct answer *a)
     return 0;
 }
 
-static struct shard *find_shard(struct logstore *ls, const struct request *r, struct answer *a)
+struct shard *api_shard(struct logstore *ls, const struct request *r, struct answer *a)
 {
     uint64_t id;
     struct shard *sh = NULL;
@@ -41,40 +41,68 @@ static struct shard *find_shard(struct logstore *ls, const struct request *r, st
     return sh;
 }
 
+static int split(struct sim *sim, struct logstore *ls, struct shard *sh, const char *key_text,
+                 struct answer *a)
+{
+    int64_t now_s = sim_now_us(sim) / 1000000;
+    uint8_t key[KEY_BYTES];
+    size_t n;
+
+    shard_middle(sh, key);
+    if ((key_text != NULL && !text_unhex(key_text, key, KEY_BYTES)) ||
+        store_split(ls, sh, key, now_s) != 0)
+        return answer_error(a, 400, "ParameterInvalid",
+                            "shard %u cannot be split at this key: read-only, or not inside",
+                            sh->id);
+    state_split(sim, ls, sh, key, now_s);
+    n = ls->shard_count;
+    return answer_array(json_pack("[o, o, o]", shard_json(sh), shard_json(ls->shards[n - 2]),
+                                  shard_json(ls->shards[n - 1])),
+                        a);
+}
+
+static int merge(struct sim *sim, struct logstore *ls, struct shard *sh, struct answer *a)
+{
+    int64_t now_s = sim_now_us(sim) / 1000000;
+    struct shard *right;
+
+    if (store_merge(ls, sh, &right, now_s) != 0)
+        return answer_error(a, 400, "ParameterInvalid",
+                            "shard %u is read-only or has no right neighbour", sh->id);
+    state_merge(sim, ls, sh, now_s);
+    return answer_array(json_pack("[o, o, o]", shard_json(ls->shards[ls->shard_count - 1]),
+                                  shard_json(sh), shard_json(right)),
+                        a);
+}
+
+int api_change_shard(struct sim *sim, struct logstore *ls, int64_t id, const char *action,
+                     const char *key_text, struct answer *a)
+{
+    bool merging = strcmp(action, "merge") == 0;
+
+    for (size_t i = 0; i < ls->shard_count; i++) {
+        struct shard *sh = ls->shards[i];
+
+        if (sh->id == id || (id < 0 && !sh->readonly))
+            return merging ? merge(sim, ls, sh, a) : split(sim, ls, sh, key_text, a);
+    }
+    return answer_error(a, 400, "ShardNotExist", "no such shard");
+}
+
 static int change_shard(struct sim *sim, struct logstore *ls, struct shard *sh,
                         const struct request *r, struct answer *a)
 {
     const char *action = request_param(r, "action");
     const char *key_text = request_param(r, "key");
-    int64_t now_s = sim_now_us(sim) / 1000000;
-    struct shard *right;
-    uint8_t key[KEY_BYTES];
-    json_t *array;
-    size_t n;
 
-    if (action != NULL && strcmp(action, "split") == 0) {
-        if (key_text == NULL || !text_unhex(key_text, key, KEY_BYTES) ||
-            store_split(ls, sh, key, now_s) != 0)
-            return answer_error(a, 400, "ParameterInvalid",
-                                "shard %u cannot be split at this key: read-only, or not inside",
-                                sh->id);
-        n = ls->shard_count;
-        array = json_pack("[o, o, o]", shard_json(sh), shard_json(ls->shards[n - 2]),
-                          shard_json(ls->shards[n - 1]));
-        return answer_array(array, a);
-    }
-    if (action == NULL || strcmp(action, "merge") != 0)
+    if (action == NULL || (strcmp(action, "merge") != 0 && strcmp(action, "split") != 0))
         return answer_error(a, 400, "ParameterInvalid", "action is split or merge");
-    if (store_merge(ls, sh, &right, now_s) != 0)
-        return answer_error(a, 400, "ParameterInvalid",
-                            "shard %u is read-only or has no right neighbour", sh->id);
-    array = json_pack("[o, o, o]", shard_json(ls->shards[ls->shard_count - 1]), shard_json(sh),
-                      shard_json(right));
-    return answer_array(array, a);
+    if (strcmp(action, "split") == 0 && key_text == NULL)
+        return answer_error(a, 400, "ParameterInvalid", "key is missing");
+    return api_change_shard(sim, ls, sh->id, action, key_text, a);
 }
 
-/* Reads a cursor parameter that has to lie in [begin, end] of the shard. */
-static int read_cursor(const struct shard *sh, const char *text, uint64_t *cursor, struct answer *a)
+int api_cursor(const struct shard *sh, const char *text, uint64_t *cursor, struct answer *a)
 {
     if (text == NULL || !cursor_decode(text, cursor) || *cursor < shard_begin(sh) ||
         *cursor > shard_end(sh))
@@ -105,8 +133,7 @@ static int get_cursor(const struct shard *sh, const struct request *r, struct an
     return answer_array(o, a);
 }
 
-/* The receive time at a position; at the end that of the newest group. */
-static int64_t time_at(const struct shard *sh, uint64_t cursor)
+int64_t api_time_at(const struct shard *sh, uint64_t cursor)
 {
     size_t i = (size_t)(cursor - sh->base);
 
@@ -119,9 +146,9 @@ static int get_cursor_time(const struct shard *sh, const struct request *r, stru
 {
     uint64_t cursor;
 
-    if (read_cursor(sh, request_param(r, "cursor"), &cursor, a) != 0)
+    if (api_cursor(sh, request_param(r, "cursor"), &cursor, a) != 0)
         return -1;
-    return answer_array(json_pack("{s:I}", "cursor_time", (json_int_t)time_at(sh, cursor)), a);
+    return answer_array(json_pack("{s:I}", "cursor_time", (json_int_t)api_time_at(sh, cursor)), a);
 }
 
 int api_shard_call(struct sim *sim, struct logstore *ls, const struct request *r, struct answer *a)
@@ -137,7 +164,7 @@ int api_shard_call(struct sim *sim, struct logstore *ls, const struct request *r
             json_array_append_new(array, shard_json(ls->shards[i]));
         return answer_array(array, a);
     }
-    sh = find_shard(ls, r, a);
+    sh = api_shard(ls, r, a);
     if (sh == NULL)
         return -1;
     if (strcmp(r->method, "POST") == 0)
@@ -147,131 +174,6 @@ int api_shard_call(struct sim *sim, struct logstore *ls, const struct request *r
     if (get && type != NULL && strcmp(type, "cursor_time") == 0)
         return get_cursor_time(sh, r, a);
     return answer_error(a, 400, "ParameterInvalid", "type is cursor, cursor_time or log");
-}
-
-struct range {
-    uint64_t cursor; /* asked for */
-    size_t first;    /* index of the group at the cursor */
-    size_t limit;    /* index behind the last one that may go out */
-};
-
-static int read_range(struct shard *sh, const struct request *r, struct range *range,
-                      struct answer *a)
-{
-    const char *count_text = request_param(r, "count");
-    const char *end_text = request_param(r, "end_cursor");
-    const char *query = request_param(r, "query");
-    uint64_t count = PULL_GROUPS_MAX;
-    uint64_t end = shard_end(sh);
-
-    if (count_text != NULL && (!text_number(count_text, PULL_GROUPS_MAX, &count) || count == 0))
-        return answer_error(a, 400, "ParameterInvalid", "Invalid loggroup count, (0,1000]");
-    if (query != NULL && strcmp(query, "*") != 0)
-        return answer_error(a, 400, "ParameterInvalid", "sls-sim knows no query but *");
-    if (read_cursor(sh, request_param(r, "cursor"), &range->cursor, a) != 0)
-        return -1;
-    if (end_text != NULL && *end_text != '\0' && !cursor_decode(end_text, &end))
-        return answer_error(a, 400, "InvalidCursor", "this end cursor is invalid");
-    if (end > shard_end(sh))
-        end = shard_end(sh);
-    range->first = (size_t)(range->cursor - sh->base);
-    range->limit = end <= range->cursor ? range->first : (size_t)(end - sh->base);
-    if (range->limit - range->first > count)
-        range->limit = range->first + (size_t)count;
-    return 0;
-}
-
-static const struct ready *find_ready(const struct shard *sh, const struct range *range)
-{
-    size_t low = 0;
-    size_t high = sh->ready_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (sh->ready[middle].first < range->first)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < sh->ready_count && sh->ready[low].first == range->first &&
-        sh->ready[low].count <= range->limit - range->first)
-        return &sh->ready[low];
-    return NULL;
-}
-
-static void pull_headers(struct shard *sh, const struct range *range, size_t groups, size_t raw_n,
-                         struct answer *a)
-{
-    char text[CURSOR_TEXT_MAX];
-    uint64_t next = range->cursor + groups;
-
-    cursor_encode(next, text);
-    answer_header(a, "x-log-cursor", "%s", text);
-    answer_header(a, "x-log-count", "%zu", groups);
-    answer_header(a, "x-log-bodyrawsize", "%zu", raw_n);
-    answer_header(a, "x-log-cursor-time", "%lld", (long long)time_at(sh, next));
-    if (groups != 0)
-        answer_header(a, "x-log-read-last-cursor", "%llu", (unsigned long long)(next - 1));
-    answer_header(a, "x-log-end-of-cursor", "%d", next == shard_end(sh) ? 1 : 0);
-    a->type = "application/x-protobuf";
-    sh->pulls++;
-    sh->pulled_groups += groups;
-    sh->pulled_bytes += raw_n;
-}
-
-int api_pull(struct logstore *ls, const struct request *r, struct pull *pull, struct answer *a)
-{
-    const char *type = request_param(r, "type");
-    const char *accept = request_header(r, "accept-encoding");
-    struct shard *sh = find_shard(ls, r, a);
-    const struct ready *ready;
-    struct range range;
-
-    if (sh == NULL)
-        return -1;
-    if (type == NULL || (strcmp(type, "log") != 0 && strcmp(type, "logs") != 0))
-        return answer_error(a, 400, "ParameterInvalid", "type is cursor, cursor_time or log");
-    if (read_range(sh, r, &range, a) != 0)
-        return -1;
-    pull->lz4 = accept != NULL && strstr(accept, "lz4") != NULL;
-    pull->zlib =
-        accept != NULL && (strstr(accept, "deflate") != NULL || strstr(accept, "gzip") != NULL);
-    ready = pull->lz4 ? find_ready(sh, &range) : NULL;
-    if (ready != NULL) {
-        a->fixed = ready->packed;
-        a->fixed_n = ready->packed_n;
-        pull_headers(sh, &range, ready->count, ready->raw_n, a);
-        sh->pulled_logs += ready->logs;
-        answer_header(a, "x-log-compresstype", "lz4");
-        return 0;
-    }
-    for (size_t i = range.first; i < range.limit; i++) {
-        const struct log_group *g = &sh->groups[i];
-
-        if (pull->groups != 0 && pull->raw.n + g->n > PULL_RAW_MAX)
-            break;
-        wire_bytes(&pull->raw, 1, g->data, g->n);
-        pull->groups++;
-        sh->pulled_logs += g->logs;
-    }
-    pull_headers(sh, &range, pull->groups, pull->raw.n, a);
-    return 0;
-}
-
-void api_pull_pack(struct pull *pull, struct answer *a)
-{
-    struct span raw = {(const uint8_t *)pull->raw.p, pull->raw.n};
-
-    if (pull->lz4) {
-        wire_pack_lz4(raw, &a->body);
-        answer_header(a, "x-log-compresstype", "lz4");
-    } else if (pull->zlib && wire_pack_zlib(raw, &a->body)) {
-        answer_header(a, "x-log-compresstype", "deflate");
-    } else {
-        a->body = pull->raw;
-        pull->raw = (struct buf){0};
-    }
 }
 
 /* Checks and unpacks an upload into `group`. */
@@ -307,9 +209,21 @@ static int unpack_upload(const struct request *r, struct buf *group, uint32_t *l
     if (method == NULL)
         buf_add(group, body.p, body.n);
     body = (struct span){(const uint8_t *)group->p, group->n};
+    if (raw_size == 0)
+        return answer_error(a, 400, "PostBodyInvalid", "the log group is empty");
     if (!wire_check_group(body, logs, &why) || *logs == 0)
         return answer_error(a, 400, "PostBodyInvalid", "%s", *logs == 0 ? "no logs in it" : why);
     return 0;
+}
+
+void api_append(struct sim *sim, struct logstore *ls, struct shard *sh, struct buf *group,
+                uint32_t logs, bool generated)
+{
+    int64_t now_s = sim_now_us(sim) / 1000000;
+
+    state_put(sim, ls, sh, group, logs, now_s, generated);
+    shard_take(sh, xresize(group->p, group->n), group->n, logs, now_s);
+    *group = (struct buf){0};
 }
 
 static void append_meta(struct buf *group, const char *peer, int64_t now_s)
@@ -345,9 +259,14 @@ int api_put(struct sim *sim, struct logstore *ls, const struct request *r, struc
         buf_fini(&group);
         return answer_error(a, 500, "InternalServerError", "no shard takes this key");
     }
+    if (!bucket_take(&sh->writes, sim->store.quota.writes, 1, sim_clock_ms(sim)) ||
+        !bucket_take(&sh->write_bytes, sim->store.quota.write_bytes, group.n, sim_clock_ms(sim))) {
+        buf_fini(&group);
+        return answer_error(a, 403, "ShardWriteQuotaExceed", "shard write quota exceed: shard %u",
+                            sh->id);
+    }
     if (ls->append_meta)
         append_meta(&group, r->peer, now_s);
-    store_keep(&sim->store, group.p);
-    shard_append(sh, group.p, group.n, logs, now_s);
+    api_append(sim, ls, sh, &group, logs, false);
     return 0;
 }

@@ -286,22 +286,89 @@ static int check_date(const struct request *r, const struct credential *c, int64
     return 0;
 }
 
-static int check_key(const struct auth_keys *keys, const struct request *r,
-                     const struct credential *c, const char **secret, struct answer *a)
+static int check_token(const char *want, const struct request *r, struct answer *a)
 {
     const char *token = request_header(r, "x-acs-security-token");
 
-    *secret = NULL;
-    for (size_t i = 0; i < keys->keys.n; i++) {
-        if (strcmp(keys->keys.v[i].name, c->id) == 0)
-            *secret = keys->keys.v[i].value;
-    }
-    if (*secret == NULL)
-        return answer_error(a, 401, "Unauthorized", "The AccessKeyId %.64s is not known", c->id);
-    if (keys->token == NULL ? token != NULL : token == NULL || strcmp(token, keys->token) != 0)
+    if (want == NULL ? token != NULL : token == NULL || strcmp(token, want) != 0)
         return answer_error(a, 401, "Unauthorized", "The security token is %s",
                             token == NULL ? "missing" : "not valid");
     return 0;
+}
+
+static int check_key(const struct auth_keys *keys, const struct request *r,
+                     const struct credential *c, int64_t now_s, const char **secret,
+                     struct answer *a)
+{
+    for (size_t i = 0; i < keys->sts_count; i++) {
+        const struct sts_key *key = &keys->sts[i];
+
+        if (strcmp(key->id, c->id) != 0)
+            continue;
+        *secret = key->secret;
+        if (check_token(key->token, r, a) != 0)
+            return -1;
+        if (now_s >= key->expires_s)
+            return answer_error(a, 401, "Unauthorized", "The security token has expired");
+        return 0;
+    }
+    for (size_t i = 0; i < keys->keys.n; i++) {
+        if (strcmp(keys->keys.v[i].name, c->id) == 0) {
+            *secret = keys->keys.v[i].value;
+            return check_token(keys->token, r, a);
+        }
+    }
+    return answer_error(a, 401, "Unauthorized", "The AccessKeyId %.64s is not known", c->id);
+}
+
+static void fini_sts(struct sts_key *key)
+{
+    free(key->id);
+    OPENSSL_cleanse(key->secret, strlen(key->secret));
+    free(key->secret);
+    free(key->token);
+}
+
+bool auth_remove_key(struct auth_keys *keys, const char *id)
+{
+    for (size_t i = 0; i < keys->sts_count; i++) {
+        if (strcmp(keys->sts[i].id, id) == 0) {
+            fini_sts(&keys->sts[i]);
+            keys->sts[i] = keys->sts[--keys->sts_count];
+            return true;
+        }
+    }
+    for (size_t i = 0; i < keys->keys.n; i++) {
+        if (strcmp(keys->keys.v[i].name, id) == 0) {
+            free(keys->keys.v[i].name);
+            free(keys->keys.v[i].value);
+            keys->keys.v[i] = keys->keys.v[--keys->keys.n];
+            return true;
+        }
+    }
+    return false;
+}
+
+void auth_set_key(struct auth_keys *keys, const char *id, const char *secret, const char *token,
+                  int64_t expires_s)
+{
+    auth_remove_key(keys, id);
+    if (token == NULL) {
+        pairs_add(&keys->keys, id, secret);
+        return;
+    }
+    ARRAY_ROOM(keys->sts, keys->sts_count, keys->sts_size);
+    keys->sts[keys->sts_count++] =
+        (struct sts_key){xstrdup(id), xstrdup(secret), xstrdup(token), expires_s};
+}
+
+void auth_fini(struct auth_keys *keys)
+{
+    while (keys->sts_count > 0)
+        fini_sts(&keys->sts[--keys->sts_count]);
+    free(keys->sts);
+    pairs_fini(&keys->keys);
+    free(keys->token);
 }
 
 static bool body_hash_matches(const struct request *r, bool v4)
@@ -352,7 +419,7 @@ int auth_check(const struct auth_keys *keys, const struct request *r, int64_t no
         return answer_error(a, 400, "InvalidAPIVersion", "API version %.32s is not supported",
                             version);
     if (check_date(r, &c, now_s, &date, a) != 0 || parse_authorization(r, &c, a) != 0 ||
-        check_key(keys, r, &c, &secret, a) != 0)
+        check_key(keys, r, &c, now_s, &secret, a) != 0)
         return -1;
     if (!c.v4 && method == NULL)
         return answer_error(a, 400, "MissingSignatureMethod", "x-log-signaturemethod is missing");

@@ -11,10 +11,25 @@ enum {
     AUTH_SIGNATURE_SIZE = 72, /* v4: 64 hex digits */
 };
 
+/* A temporary key: valid with its own token, and for a while. */
+struct sts_key {
+    char *id, *secret, *token;
+    int64_t expires_s; /* wall clock; INT64_MAX: never */
+};
+
 struct auth_keys {
     struct pairs keys; /* id, secret */
     char *token;       /* the STS token that must come along; NULL: none may */
+    struct sts_key *sts;
+    size_t sts_count, sts_size;
 };
+
+/* Adds a key, or changes the one with this id. A NULL token makes it a permanent one. */
+void auth_set_key(struct auth_keys *keys, const char *id, const char *secret, const char *token,
+                  int64_t expires_s);
+/* False: there is no such key. */
+bool auth_remove_key(struct auth_keys *keys, const char *id);
+void auth_fini(struct auth_keys *keys);
 
 /* Checks version, date, key, token, body hash and signature in this order.
  * Returns 0, or -1 with the refusal in `a`. */

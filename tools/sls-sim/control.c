@@ -1,11 +1,16 @@
-/* The simulator's own calls, for tests; no signature, no project:
+/* The simulator's own calls, for tests; no signature, no project. Bodies are JSON:
  *
  *   GET  /_sim/stats                     everything that it counts
  *   POST /_sim/faults                    ["pull:delay=100", ..] adds; {"clear": true} forgets all
- *   POST /_sim/clock  {"skew_s": N}      moves the server's clock
+ *   POST /_sim/clock  {"skew_s": N}      the wall clock is off by N from now on
+ *                     {"advance_s": N}   all clocks go forward, time-outs and retention with them
  *   POST /_sim/token  {"token": T|null}  changes the accepted security token
- *   POST /_sim/trim   {"logstore", "shard", "keep": N}   retention: only the newest N groups stay
- *   POST /_sim/expire {"logstore", "group", "consumer"}  forgets a consumer (none named: all) */
+ *   POST /_sim/keys   {"id", "secret", "token", "expires_in_s"} or {"id", "remove": true}
+ *   POST /_sim/quota  {"read_bytes", "reads", "write_bytes", "writes"} per shard and second; 0:
+ * none POST /_sim/trim   {"logstore", "shard", "keep": N}   retention: only the newest N groups
+ * stay POST /_sim/split  {"logstore", "shard", "key"}, /_sim/merge {"logstore", "shard"} POST
+ * /_sim/expire {"logstore", "group", "consumer"}  forgets a consumer (none named: all) POST
+ * /_sim/rebalance {"logstore", "group"}           promises every shard to another consumer */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,9 +52,30 @@ static json_t *shard_stats(const struct logstore *ls, const struct shard *sh)
                      (json_int_t)sh->pulled_bytes, "consumer_groups", groups);
 }
 
-static json_t *logstore_stats(const struct project *p, const struct logstore *ls)
+/* Consumers with the time since their last heartbeat and what is allocated to them. */
+static json_t *group_stats(const struct sim *sim, const struct consumer_group *cg)
+{
+    json_t *consumers = json_array();
+
+    for (size_t i = 0; i < cg->consumer_count; i++) {
+        const struct consumer *c = cg->consumers[i];
+        size_t held = 0;
+
+        for (size_t k = 0; k < cg->slot_count; k++)
+            held += cg->slots[k].state == SLOT_HELD && cg->slots[k].holder == c;
+        json_array_append_new(consumers, json_pack("{s:s, s:I, s:I}", "consumer", c->name, "held",
+                                                   (json_int_t)held, "silent_ms",
+                                                   (json_int_t)(sim_clock_ms(sim) - c->beat_ms)));
+    }
+    return json_pack("{s:s, s:i, s:b, s:o}", "group", cg->name, "timeout", (int)cg->timeout_s,
+                     "order", (int)cg->order, "consumers", consumers);
+}
+
+static json_t *logstore_stats(const struct sim *sim, const struct project *p,
+                              const struct logstore *ls)
 {
     json_t *shards = json_array();
+    json_t *consumer_groups = json_array();
     uint64_t groups = 0;
     uint64_t logs = 0;
     uint64_t pulled = 0;
@@ -60,9 +86,12 @@ static json_t *logstore_stats(const struct project *p, const struct logstore *ls
         logs += ls->shards[i]->logs;
         pulled += ls->shards[i]->pulled_logs;
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "project", p->name, "logstore", ls->name,
-                     "groups", (json_int_t)groups, "logs", (json_int_t)logs, "pulled_logs",
-                     (json_int_t)pulled, "shards", shards);
+    for (size_t i = 0; i < ls->group_count; i++)
+        json_array_append_new(consumer_groups, group_stats(sim, ls->groups[i]));
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "project", p->name, "logstore",
+                     ls->name, "groups", (json_int_t)groups, "logs", (json_int_t)logs,
+                     "pulled_logs", (json_int_t)pulled, "consumer_groups", consumer_groups,
+                     "shards", shards);
 }
 
 static void stats(struct sim *sim, struct answer *a)
@@ -79,7 +108,7 @@ static void stats(struct sim *sim, struct answer *a)
         const struct project *p = sim->store.projects[i];
 
         for (size_t k = 0; k < p->count; k++)
-            json_array_append_new(logstores, logstore_stats(p, p->logstores[k]));
+            json_array_append_new(logstores, logstore_stats(sim, p, p->logstores[k]));
     }
     pthread_mutex_unlock(&sim->store.lock);
     pthread_mutex_lock(&sim->stats.lock);
@@ -142,10 +171,16 @@ static int faults(struct sim *sim, json_t *body, struct answer *a)
 static int set_clock(struct sim *sim, json_t *body, struct answer *a)
 {
     json_t *skew = json_object_get(body, "skew_s");
+    json_t *advance = json_object_get(body, "advance_s");
 
-    if (!json_is_integer(skew) || llabs(json_integer_value(skew)) > INT32_MAX)
-        return answer_error(a, 400, "ParameterInvalid", "skew_s is a number of seconds");
-    atomic_store(&sim->skew_s, (int64_t)json_integer_value(skew));
+    if ((!json_is_integer(skew) && !json_is_number(advance)) ||
+        llabs(json_integer_value(skew)) > INT32_MAX || json_number_value(advance) < 0 ||
+        json_number_value(advance) > INT32_MAX)
+        return answer_error(a, 400, "ParameterInvalid",
+                            "skew_s or advance_s is a number of seconds");
+    if (json_is_integer(skew))
+        atomic_store(&sim->skew_s, (int64_t)json_integer_value(skew));
+    atomic_fetch_add(&sim->ahead_ms, (int64_t)(json_number_value(advance) * 1000));
     return 0;
 }
 
@@ -157,6 +192,51 @@ static int set_token(struct sim *sim, json_t *body, struct answer *a)
         return answer_error(a, 400, "ParameterInvalid", "token is a text or null");
     free(sim->keys.token);
     sim->keys.token = json_is_null(token) ? NULL : xstrdup(json_string_value(token));
+    return 0;
+}
+
+static int set_key(struct sim *sim, json_t *body, struct answer *a)
+{
+    const char *id = json_string_value(json_object_get(body, "id"));
+    const char *secret = json_string_value(json_object_get(body, "secret"));
+    const char *token = json_string_value(json_object_get(body, "token"));
+    json_t *expires = json_object_get(body, "expires_in_s");
+    int64_t expires_s = INT64_MAX;
+
+    if (id != NULL && json_is_true(json_object_get(body, "remove"))) {
+        if (!auth_remove_key(&sim->keys, id))
+            return answer_error(a, 404, "ParameterInvalid", "no key %.64s", id);
+        return 0;
+    }
+    if (id == NULL || secret == NULL || (expires != NULL && !json_is_integer(expires)))
+        return answer_error(a, 400, "ParameterInvalid",
+                            "id and secret are texts, expires_in_s is a number");
+    if (expires != NULL)
+        expires_s = sim_now_us(sim) / 1000000 + (int64_t)json_integer_value(expires);
+    auth_set_key(&sim->keys, id, secret, token, expires_s);
+    return 0;
+}
+
+static int set_quota(struct sim *sim, json_t *body, struct answer *a)
+{
+    struct quota *q = &sim->store.quota;
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } members[] = {{"read_bytes", &q->read_bytes},
+                   {"reads", &q->reads},
+                   {"write_bytes", &q->write_bytes},
+                   {"writes", &q->writes}};
+
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        json_t *value = json_object_get(body, members[i].name);
+
+        if (value == NULL)
+            continue;
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+            return answer_error(a, 400, "ParameterInvalid", "%s is a number", members[i].name);
+        *members[i].value = (uint64_t)json_integer_value(value);
+    }
     return 0;
 }
 
@@ -178,35 +258,80 @@ static struct logstore *named_logstore(struct sim *sim, json_t *body, struct ans
 static int trim(struct sim *sim, json_t *body, struct answer *a)
 {
     struct logstore *ls = named_logstore(sim, body, a);
-    json_t *id = json_object_get(body, "shard");
     json_t *keep = json_object_get(body, "keep");
-    struct shard *sh;
+    json_int_t id = json_integer_value(json_object_get(body, "shard"));
+    struct shard *sh = ls == NULL || id < 0 ? NULL : store_shard(ls, (uint64_t)id);
 
     if (ls == NULL)
         return -1;
-    if (!json_is_integer(id) || json_integer_value(id) < 0 || !json_is_integer(keep) ||
-        json_integer_value(keep) < 0)
-        return answer_error(a, 400, "ParameterInvalid", "shard and keep are numbers");
-    sh = store_shard(ls, (uint64_t)json_integer_value(id));
     if (sh == NULL)
         return answer_error(a, 400, "ShardNotExist", "no such shard");
-    if ((uint64_t)json_integer_value(keep) < sh->count - sh->trimmed)
-        sh->trimmed = sh->count - (size_t)json_integer_value(keep);
+    if (!json_is_integer(keep) || json_integer_value(keep) < 0)
+        return answer_error(a, 400, "ParameterInvalid", "keep is a number of groups");
+    shard_trim(sh, (size_t)json_integer_value(keep));
+    state_trim(sim, ls, sh, (size_t)json_integer_value(keep));
     return 0;
+}
+
+static int change(struct sim *sim, json_t *body, const char *action, struct answer *a)
+{
+    struct logstore *ls = named_logstore(sim, body, a);
+    json_t *id = json_object_get(body, "shard");
+
+    if (ls == NULL)
+        return -1;
+    if (id != NULL && (!json_is_integer(id) || json_integer_value(id) < 0))
+        return answer_error(a, 400, "ParameterInvalid", "shard is a number");
+    return api_change_shard(sim, ls, id == NULL ? -1 : (int64_t)json_integer_value(id), action,
+                            json_string_value(json_object_get(body, "key")), a);
+}
+
+static int split(struct sim *sim, json_t *body, struct answer *a)
+{
+    return change(sim, body, "split", a);
+}
+
+static int merge(struct sim *sim, json_t *body, struct answer *a)
+{
+    return change(sim, body, "merge", a);
+}
+
+static struct consumer_group *named_group(struct sim *sim, json_t *body, struct logstore **ls,
+                                          struct answer *a)
+{
+    const char *name = json_string_value(json_object_get(body, "group"));
+    struct consumer_group *cg;
+
+    *ls = named_logstore(sim, body, a);
+    if (*ls == NULL)
+        return NULL;
+    cg = name == NULL ? NULL : cg_find(*ls, name);
+    if (cg == NULL)
+        answer_error(a, 404, "ConsumerGroupNotExist", "consumer group not exist");
+    return cg;
 }
 
 static int expire(struct sim *sim, json_t *body, struct answer *a)
 {
-    struct logstore *ls = named_logstore(sim, body, a);
-    const char *group = json_string_value(json_object_get(body, "group"));
-    struct consumer_group *cg;
+    struct logstore *ls;
+    struct consumer_group *cg = named_group(sim, body, &ls, a);
 
-    if (ls == NULL)
-        return -1;
-    cg = group == NULL ? NULL : cg_find(ls, group);
     if (cg == NULL)
-        return answer_error(a, 404, "ConsumerGroupNotExist", "consumer group not exist");
+        return -1;
     cg_forget(cg, json_string_value(json_object_get(body, "consumer")));
+    state_owners(sim, ls, cg);
+    return 0;
+}
+
+static int rebalance(struct sim *sim, json_t *body, struct answer *a)
+{
+    struct logstore *ls;
+    struct consumer_group *cg = named_group(sim, body, &ls, a);
+
+    if (cg == NULL)
+        return -1;
+    cg_rotate(cg);
+    state_owners(sim, ls, cg);
     return 0;
 }
 
@@ -215,11 +340,10 @@ void control_run(struct sim *sim, const struct request *r, struct answer *a)
     static const struct {
         const char *name;
         int (*run)(struct sim *sim, json_t *body, struct answer *a);
-    } verbs[] = {{"faults", faults},
-                 {"clock", set_clock},
-                 {"token", set_token},
-                 {"trim", trim},
-                 {"expire", expire}};
+    } verbs[] = {{"faults", faults},      {"clock", set_clock}, {"token", set_token},
+                 {"keys", set_key},       {"quota", set_quota}, {"trim", trim},
+                 {"split", split},        {"merge", merge},     {"expire", expire},
+                 {"rebalance", rebalance}};
     json_t *body;
 
     a->status = 200;

@@ -11,15 +11,18 @@ const char *const call_names[CALL_COUNT] = {"pull",           "heartbeat", "chec
                                             "get_checkpoint", "cursor",    "shards",
                                             "group",          "put",       "admin"};
 
-static const char *const kind_names[FAULT_KINDS] = {"skew",        "delay",  "error", "quota",
-                                                    "empty-error", "html",   "drop",  "truncate",
-                                                    "corrupt",     "rawsize"};
+static const char *const kind_names[FAULT_KINDS] = {
+    "skew", "delay",     "error",        "quota",   "empty-error",   "html",
+    "drop", "truncate",  "corrupt",      "rawsize", "expired-token", "hang",
+    "late", "no-cursor", "empty-cursor", "split",   "merge",         "rebalance"};
 
 const char fault_grammar[] =
-    "CALL:KIND[=ARG][:COUNT]; COUNT 1 unless given, 0 = for ever\n"
+    "CALL[/SHARD]:KIND[=ARG][:COUNT]; COUNT 1 unless given, 0 = for ever\n"
     "  CALL  pull heartbeat checkpoint get_checkpoint cursor shards group put any\n"
-    "  KIND  error=STATUS/Code   quota   empty-error   html   delay=MS   skew=SECONDS\n"
-    "        truncate   corrupt   rawsize=+N   drop[=before|answer|body]\n";
+    "  KIND  error=STATUS/Code   quota   expired-token   empty-error   html   skew=SECONDS\n"
+    "        delay=MS   late=MS   hang   drop[=before|answer|body]\n"
+    "        truncate   corrupt   rawsize=+N   no-cursor   empty-cursor\n"
+    "        split[=SHARD]   merge[=SHARD]   rebalance\n";
 
 void fault_init(struct fault_list *list)
 {
@@ -76,6 +79,7 @@ static bool parse_arg(struct fault *f, char *arg)
     case FAULT_ERROR:
         return arg != NULL && parse_error(f, arg);
     case FAULT_DELAY:
+    case FAULT_LATE:
         return arg != NULL && signed_number(arg, &f->number) && f->number >= 0;
     case FAULT_SKEW:
     case FAULT_RAWSIZE:
@@ -88,6 +92,10 @@ static bool parse_arg(struct fault *f, char *arg)
             }
         }
         return false;
+    case FAULT_SPLIT:
+    case FAULT_MERGE:
+        f->number = -1;
+        return arg == NULL || (signed_number(arg, &f->number) && f->number >= 0);
     default:
         return arg == NULL;
     }
@@ -106,9 +114,19 @@ static bool parse(struct fault *f, char *text, const char **why)
 {
     char *call = strsep(&text, ":");
     char *kind = strsep(&text, ":");
+    char *shard = strchr(call, '/');
+    uint64_t id;
     char *arg;
     int k;
 
+    *why = "the shard is not a number";
+    f->shard = -1;
+    if (shard != NULL) {
+        *shard++ = '\0';
+        if (!text_number(shard, UINT32_MAX, &id))
+            return false;
+        f->shard = (int64_t)id;
+    }
     *why = "the call is not known";
     f->call = strcmp(call, "any") == 0 ? CALL_COUNT : name_index(call_names, CALL_ADMIN, call);
     if (f->call == CALL_ADMIN)
@@ -154,8 +172,14 @@ bool fault_add(struct fault_list *list, const char *spec, const char **why)
     return true;
 }
 
-bool fault_take(struct fault_list *list, enum call call, enum fault_kind kind, int64_t when,
-                struct fault *out)
+static bool fits(const struct fault *f, const struct fault_place *place)
+{
+    return (f->call == CALL_COUNT || f->call == (int)place->call) &&
+           (f->shard < 0 || f->shard == place->shard);
+}
+
+bool fault_take(struct fault_list *list, const struct fault_place *place, enum fault_kind kind,
+                int64_t when, struct fault *out)
 {
     bool found = false;
 
@@ -163,8 +187,7 @@ bool fault_take(struct fault_list *list, enum call call, enum fault_kind kind, i
     for (struct fault **at = &list->first; *at != NULL; at = &(*at)->next) {
         struct fault *f = *at;
 
-        if (f->kind != kind || (f->call != CALL_COUNT && f->call != (int)call) ||
-            (kind == FAULT_DROP && f->number != when))
+        if (f->kind != kind || !fits(f, place) || (kind == FAULT_DROP && f->number != when))
             continue;
         found = true;
         *out = *f;

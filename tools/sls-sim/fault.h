@@ -30,6 +30,14 @@ enum fault_kind {
     FAULT_TRUNCATE,
     FAULT_CORRUPT,
     FAULT_RAWSIZE,
+    FAULT_EXPIRED_TOKEN,
+    FAULT_HANG,
+    FAULT_LATE,
+    FAULT_NO_CURSOR,
+    FAULT_EMPTY_CURSOR,
+    FAULT_SPLIT,
+    FAULT_MERGE,
+    FAULT_REBALANCE,
     FAULT_KINDS,
 };
 
@@ -38,9 +46,10 @@ enum { FAULT_CODE_SIZE = 48 };
 enum drop_when { DROP_BEFORE, DROP_ANSWER, DROP_BODY };
 
 struct fault {
-    int call; /* enum call, or CALL_COUNT for any */
+    int call;      /* enum call, or CALL_COUNT for any */
+    int64_t shard; /* only there; -1: anywhere */
     enum fault_kind kind;
-    int64_t number; /* milliseconds, seconds, bytes, status or enum drop_when */
+    int64_t number; /* milliseconds, seconds, bytes, status, shard or enum drop_when */
     char code[FAULT_CODE_SIZE];
     uint64_t left; /* UINT64_MAX: for ever */
     struct fault *next;
@@ -58,12 +67,19 @@ extern const char fault_grammar[]; /* for --help and error sentences */
 void fault_init(struct fault_list *list);
 void fault_clear(struct fault_list *list);
 
-/* Adds CALL:KIND[=ARG][:COUNT]. False: the text is not of that form, `why` says what is wrong. */
+/* Adds CALL[/SHARD]:KIND[=ARG][:COUNT]. False: the text is not of that form, `why` says what is
+ * wrong. */
 bool fault_add(struct fault_list *list, const char *spec, const char **why);
 
-/* Takes one firing of the first fault of this kind that fits the call. `when` matters for drops:
+/* Which call it is, and about which shard; -1: none. */
+struct fault_place {
+    enum call call;
+    int64_t shard;
+};
+
+/* Takes one firing of the first fault of this kind that fits the place. `when` matters for drops:
  * only one with that argument is taken. False: none. */
-bool fault_take(struct fault_list *list, enum call call, enum fault_kind kind, int64_t when,
-                struct fault *out);
+bool fault_take(struct fault_list *list, const struct fault_place *place, enum fault_kind kind,
+                int64_t when, struct fault *out);
 
 #endif

@@ -129,10 +129,9 @@ static void append_generated(struct sim *sim, struct logstore *ls, const struct 
     buf_fini(&contents);
     pthread_mutex_lock(&sim->store.lock);
     sh = store_next_shard(ls);
-    group.p = xresize(group.p, group.n);
-    store_keep(&sim->store, group.p);
     if (sh != NULL)
-        shard_append(sh, group.p, group.n, (uint32_t)count, now_us / 1000000);
+        api_append(sim, ls, sh, &group, (uint32_t)count, true);
+    buf_fini(&group);
     pthread_mutex_unlock(&sim->store.lock);
     atomic_fetch_add(&sim->generated, count);
 }
@@ -147,7 +146,8 @@ static uint64_t group_logs(const struct logstore *ls, uint64_t total)
 
 void feed_generate(struct sim *sim, struct logstore *ls, const struct generate *g)
 {
-    uint64_t done = 0;
+    uint64_t before = atomic_load(&sim->generated); /* by the program that left us its state */
+    uint64_t done = before;
     int64_t start_ms = sim_mono_ms();
     uint64_t in_group =
         group_logs(ls, g->per_second == 0 ? g->count : g->per_second * TICK_MS / 1000);
@@ -158,7 +158,7 @@ void feed_generate(struct sim *sim, struct logstore *ls, const struct generate *
         if (g->per_second != 0) {
             if (sim_wait(sim, TICK_MS))
                 return;
-            due = (uint64_t)(sim_mono_ms() - start_ms) * g->per_second / 1000;
+            due = before + (uint64_t)(sim_mono_ms() - start_ms) * g->per_second / 1000;
         }
         if (due > g->count)
             due = g->count;
@@ -255,8 +255,7 @@ static const char *load_line(struct sim *sim, struct logstore *ls, json_t *line)
         buf_fini(&group);
         return "contents and tags are objects of texts or arrays of [key, value]";
     }
-    store_keep(&sim->store, group.p);
-    shard_append(sh, group.p, group.n, 1, sim_now_us(sim) / 1000000);
+    api_append(sim, ls, sh, &group, 1, false);
     return NULL;
 }
 

@@ -8,11 +8,22 @@
 #include "groups.h"
 #include "text.h"
 
+static const char *const state_names[] = {"wait", "free", "held", "transfer", "over"};
+
 const char *cg_state_name(enum slot_state state)
 {
-    static const char *const names[] = {"wait", "free", "held", "transfer", "over"};
+    return state_names[state];
+}
 
-    return names[state];
+bool cg_state_parse(const char *name, enum slot_state *state)
+{
+    for (int i = 0; i < (int)(sizeof state_names / sizeof *state_names); i++) {
+        if (strcmp(state_names[i], name) == 0) {
+            *state = (enum slot_state)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 struct consumer_group *cg_new(struct logstore *ls, const char *name, unsigned timeout_s, bool order)
@@ -20,6 +31,7 @@ struct consumer_group *cg_new(struct logstore *ls, const char *name, unsigned ti
     struct consumer_group *cg = xalloc(sizeof *cg);
 
     snprintf(cg->name, sizeof cg->name, "%s", name);
+    cg->version = 1;
     cg->timeout_s = timeout_s;
     cg->order = order;
     ARRAY_ROOM(ls->groups, ls->group_count, ls->group_size);
@@ -35,6 +47,17 @@ void cg_free(struct consumer_group *cg)
     free(cg->consumers);
     free(cg->slots);
     free(cg);
+}
+
+void cg_delete(struct logstore *ls, struct consumer_group *cg)
+{
+    for (size_t i = 0; i < ls->group_count; i++) {
+        if (ls->groups[i] == cg) {
+            ls->groups[i] = ls->groups[--ls->group_count];
+            cg_free(cg);
+            return;
+        }
+    }
 }
 
 struct consumer_group *cg_find(struct logstore *ls, const char *name)
@@ -70,6 +93,7 @@ void cg_notice_shards(struct logstore *ls, struct consumer_group *cg)
             cg->slots[i].state = SLOT_WAIT;
     }
     cg->slot_count = ls->shard_count;
+    cg->version++;
 }
 
 static struct consumer *find_consumer(const struct consumer_group *cg, const char *name)
@@ -81,10 +105,32 @@ static struct consumer *find_consumer(const struct consumer_group *cg, const cha
     return NULL;
 }
 
+static struct consumer *add_consumer(struct consumer_group *cg, const char *name)
+{
+    struct consumer *c = xalloc(sizeof *c);
+
+    snprintf(c->name, sizeof c->name, "%s", name);
+    ARRAY_ROOM(cg->consumers, cg->consumer_count, cg->consumer_size);
+    cg->consumers[cg->consumer_count++] = c;
+    cg->version++;
+    return c;
+}
+
+struct consumer *cg_restore_consumer(struct consumer_group *cg, const char *name, int64_t now_ms)
+{
+    struct consumer *c = find_consumer(cg, name);
+
+    if (c == NULL)
+        c = add_consumer(cg, name);
+    c->beat_ms = now_ms;
+    return c;
+}
+
 static void drop_consumer(struct consumer_group *cg, size_t index)
 {
     struct consumer *dead = cg->consumers[index];
 
+    cg->version++;
     for (size_t i = 0; i < cg->slot_count; i++) {
         struct slot *slot = &cg->slots[i];
 
@@ -123,10 +169,11 @@ static bool at_end(const struct shard *sh, const struct slot *slot)
     return cursor_decode(slot->checkpoint, &number) && number == shard_end(sh);
 }
 
-/* Consumed to the end of a read-only shard: over. */
-static void finish_if_at_end(const struct shard *sh, struct slot *slot)
+/* Edge 8: consumed to the end of a read-only shard. */
+static void finish_if_at_end(struct consumer_group *cg, const struct shard *sh, struct slot *slot)
 {
     if (sh->readonly && slot->state != SLOT_WAIT && slot->state != SLOT_OVER && at_end(sh, slot)) {
+        cg->version++;
         slot->state = SLOT_OVER;
         slot->holder = slot->next = NULL;
     }
@@ -137,90 +184,105 @@ static void advance_slots(struct logstore *ls, struct consumer_group *cg)
     for (size_t i = 0; i < cg->slot_count; i++) {
         struct slot *slot = &cg->slots[i];
 
-        if (slot->state == SLOT_WAIT && (!cg->order || ancestors_over(ls, cg, i)))
+        if (slot->state == SLOT_WAIT && (!cg->order || ancestors_over(ls, cg, i))) {
             slot->state = SLOT_FREE;
+            cg->version++;
+        }
     }
     /* Afterwards, so that the children of a shard that ends here start one heartbeat later. */
     for (size_t i = 0; i < cg->slot_count; i++)
-        finish_if_at_end(ls->shards[i], &cg->slots[i]);
+        finish_if_at_end(cg, ls->shards[i], &cg->slots[i]);
 }
 
+/* Edge 6: what the holder has let go of becomes the property of whom it was promised to. */
 static void complete_transfers(struct consumer_group *cg, const struct consumer *me,
                                const uint32_t *listed, size_t listed_n)
 {
+    bool *named = xalloc(cg->slot_count + 1);
+
+    for (size_t i = 0; i < listed_n; i++) {
+        if (listed[i] < cg->slot_count)
+            named[listed[i]] = true;
+    }
     for (size_t i = 0; i < cg->slot_count; i++) {
         struct slot *slot = &cg->slots[i];
-        bool still = false;
 
-        if (slot->state != SLOT_TRANSFER || slot->holder != me)
+        if (slot->state != SLOT_TRANSFER || slot->holder != me || named[i])
             continue;
-        for (size_t k = 0; k < listed_n; k++)
-            still = still || listed[k] == i;
-        if (!still) {
-            slot->state = SLOT_HELD;
-            slot->holder = slot->next;
-            slot->next = NULL;
-        }
+        slot->state = SLOT_HELD;
+        slot->holder = slot->next;
+        slot->next = NULL;
+        cg->version++;
     }
+    free(named);
 }
 
-static size_t load_of(const struct consumer_group *cg, const struct consumer *c)
+/* What each consumer has or has been promised. */
+static void count_loads(struct consumer_group *cg)
 {
-    size_t load = 0;
-
+    for (size_t i = 0; i < cg->consumer_count; i++)
+        cg->consumers[i]->load = 0;
     for (size_t i = 0; i < cg->slot_count; i++) {
         const struct slot *slot = &cg->slots[i];
 
-        load += (slot->state == SLOT_HELD && slot->holder == c) ||
-                (slot->state == SLOT_TRANSFER && slot->next == c);
+        if (slot->state == SLOT_HELD)
+            slot->holder->load++;
+        else if (slot->state == SLOT_TRANSFER)
+            slot->next->load++;
     }
-    return load;
 }
 
 /* The consumer with the fewest (or most) shards, ties by name. There is at least one consumer. */
-static struct consumer *extreme(const struct consumer_group *cg, bool fewest, size_t *load)
+static struct consumer *extreme(const struct consumer_group *cg, bool fewest)
 {
     struct consumer *best = NULL;
 
     for (size_t i = 0; i < cg->consumer_count; i++) {
         struct consumer *c = cg->consumers[i];
-        size_t n = load_of(cg, c);
 
-        if (best == NULL || (fewest ? n < *load : n > *load) ||
-            (n == *load && strcmp(c->name, best->name) < 0)) {
+        if (best == NULL || (fewest ? c->load < best->load : c->load > best->load) ||
+            (c->load == best->load && strcmp(c->name, best->name) < 0))
             best = c;
-            *load = n;
-        }
     }
     return best;
 }
 
+/* The shard with the highest id that this consumer could hand over; NULL: all it has is only
+ * promised to it, or already on its way to another. */
+static struct slot *movable(const struct consumer_group *cg, const struct consumer *from)
+{
+    for (size_t i = cg->slot_count; i-- > 0;) {
+        if (cg->slots[i].state == SLOT_HELD && cg->slots[i].holder == from)
+            return &cg->slots[i];
+    }
+    return NULL;
+}
+
 static void balance(struct consumer_group *cg)
 {
-    size_t low = 0;
-    size_t high = 0;
-
+    count_loads(cg);
     for (size_t i = 0; i < cg->slot_count; i++) {
-        if (cg->slots[i].state == SLOT_FREE) {
-            cg->slots[i].holder = extreme(cg, true, &low);
-            cg->slots[i].state = SLOT_HELD;
+        struct slot *slot = &cg->slots[i];
+
+        if (slot->state == SLOT_FREE) {
+            slot->holder = extreme(cg, true);
+            slot->holder->load++;
+            slot->state = SLOT_HELD;
+            cg->version++;
         }
     }
     for (;;) {
-        struct consumer *from = extreme(cg, false, &high);
-        struct consumer *to = extreme(cg, true, &low);
-        struct slot *move = NULL;
+        struct consumer *from = extreme(cg, false);
+        struct consumer *to = extreme(cg, true);
+        struct slot *move = from->load - to->load <= 1 ? NULL : movable(cg, from);
 
-        if (high - low <= 1)
-            return;
-        for (size_t i = 0; i < cg->slot_count; i++) {
-            if (cg->slots[i].state == SLOT_HELD && cg->slots[i].holder == from)
-                move = &cg->slots[i];
-        }
-        if (move == NULL) /* all it has is only promised to it */
+        if (move == NULL)
             return;
         move->state = SLOT_TRANSFER;
         move->next = to;
+        from->load--;
+        to->load++;
+        cg->version++;
     }
 }
 
@@ -234,12 +296,8 @@ int cg_heartbeat(struct logstore *ls, struct consumer_group *cg, const char *con
     me = find_consumer(cg, consumer);
     if (me == NULL && listed_n != 0)
         return -1;
-    if (me == NULL) {
-        me = xalloc(sizeof *me);
-        snprintf(me->name, sizeof me->name, "%s", consumer);
-        ARRAY_ROOM(cg->consumers, cg->consumer_count, cg->consumer_size);
-        cg->consumers[cg->consumer_count++] = me;
-    }
+    if (me == NULL)
+        me = add_consumer(cg, consumer);
     me->beat_ms = now_ms;
     cg_notice_shards(ls, cg);
     advance_slots(ls, cg);
@@ -271,8 +329,30 @@ enum cg_store_result cg_checkpoint(struct logstore *ls, struct consumer_group *c
     }
     snprintf(slot->checkpoint, sizeof slot->checkpoint, "%s", checkpoint);
     slot->updated_us = now_us;
-    finish_if_at_end(ls->shards[shard], slot);
-    if (slot->state == SLOT_OVER && !at_end(ls->shards[shard], slot))
+    finish_if_at_end(cg, ls->shards[shard], slot);
+    if (slot->state == SLOT_OVER && !at_end(ls->shards[shard], slot)) { /* edge 7 */
         slot->state = SLOT_FREE;
+        cg->version++;
+    }
     return CG_STORED;
+}
+
+size_t cg_rotate(struct consumer_group *cg)
+{
+    size_t moved = 0;
+
+    for (size_t i = 0; cg->consumer_count > 1 && i < cg->slot_count; i++) {
+        struct slot *slot = &cg->slots[i];
+        size_t k = 0;
+
+        if (slot->state != SLOT_HELD)
+            continue;
+        while (cg->consumers[k] != slot->holder)
+            k++;
+        slot->state = SLOT_TRANSFER;
+        slot->next = cg->consumers[(k + 1) % cg->consumer_count];
+        moved++;
+        cg->version++;
+    }
+    return moved;
 }

@@ -16,6 +16,7 @@ enum slot_state { SLOT_WAIT, SLOT_FREE, SLOT_HELD, SLOT_TRANSFER, SLOT_OVER };
 struct consumer {
     char name[NAME_SIZE];
     int64_t beat_ms;
+    size_t load; /* scratch of the balancing */
 };
 
 struct slot {
@@ -34,11 +35,14 @@ struct consumer_group {
     size_t consumer_count, consumer_size;
     struct slot *slots; /* index = shard id */
     size_t slot_count;
+    uint64_t version; /* grows with every change of consumers and states */
+    uint64_t saved;   /* the version that the state file has */
 };
 
 struct consumer_group *cg_new(struct logstore *ls, const char *name, unsigned timeout_s,
                               bool order);
 void cg_free(struct consumer_group *cg);
+void cg_delete(struct logstore *ls, struct consumer_group *cg);
 struct consumer_group *cg_find(struct logstore *ls, const char *name);
 
 /* Brings the slots up to date with the shards that exist now. */
@@ -60,6 +64,14 @@ enum cg_store_result cg_checkpoint(struct logstore *ls, struct consumer_group *c
                                    const char *consumer, bool force, const char *checkpoint,
                                    int64_t now_ms, int64_t now_us);
 
+/* Promises every held shard to the next consumer, as a service that moves its load does. Returns
+ * how many. */
+size_t cg_rotate(struct consumer_group *cg);
+
+/* For the state file: a consumer as it was, its last heartbeat being now. */
+struct consumer *cg_restore_consumer(struct consumer_group *cg, const char *name, int64_t now_ms);
+
 const char *cg_state_name(enum slot_state state);
+bool cg_state_parse(const char *name, enum slot_state *state);
 
 #endif

@@ -10,13 +10,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "sim.h"
 #include "text.h"
 
-enum { EXIT_USAGE = 64, EXIT_UNREACHABLE = 69, EXIT_CANNOT_CREATE = 73, BACKLOG = 128 };
+enum { EXIT_USAGE = 64, EXIT_UNREACHABLE = 69, EXIT_CANNOT_CREATE = 73, BACKLOG = 4096 };
 
 struct options {
     const char *listen;
@@ -26,6 +27,9 @@ struct options {
     const char *load;
     const char *payloads;
     const char *transcript;
+    const char *transcript_calls;
+    const char *state;
+    bool fresh; /* no state to go on from */
     struct generate feed;
 };
 
@@ -41,6 +45,12 @@ enum {
     OPT_PAYLOADS,
     OPT_FAULT,
     OPT_TRANSCRIPT,
+    OPT_TRANSCRIPT_CALLS,
+    OPT_STS_KEY,
+    OPT_STATE,
+    OPT_RETENTION,
+    OPT_QUOTA,
+    OPT_CLOCK,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -57,6 +67,12 @@ static const struct option long_options[] = {
     {"payloads", required_argument, NULL, OPT_PAYLOADS},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"transcript", required_argument, NULL, OPT_TRANSCRIPT},
+    {"transcript-calls", required_argument, NULL, OPT_TRANSCRIPT_CALLS},
+    {"sts-key", required_argument, NULL, OPT_STS_KEY},
+    {"state", required_argument, NULL, OPT_STATE},
+    {"retention", required_argument, NULL, OPT_RETENTION},
+    {"quota", required_argument, NULL, OPT_QUOTA},
+    {"clock", required_argument, NULL, OPT_CLOCK},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
@@ -69,6 +85,7 @@ static void print_help(void)
         "Answers the log service API (shards, pulls, uploads, consumer groups) from memory.\n\n"
         "  --listen HOST:PORT       where to listen; port 0 picks a free one\n"
         "  --access-key ID:SECRET   accepted key pair, repeatable (demo:demo-secret)\n"
+        "  --sts-key ID:SECRET:TOKEN[@S]  temporary key with its token, valid for S seconds\n"
         "  --token TOKEN            security token that has to come with every request\n"
         "  --project P              project, repeatable (demo)\n"
         "  --logstore NAME:SHARDS   logstore in every project, repeatable (audit:2)\n"
@@ -76,8 +93,13 @@ static void print_help(void)
         "  --seed S                 number that the generated logs depend on (1)\n"
         "  --load FILE.jsonl        logs, one JSON object a line\n"
         "  --payloads DIR           serve prepared *.lz4 bodies with *.json beside them\n"
+        "  --state FILE             keep everything there and go on from it\n"
+        "  --retention S            logs older than that go (the logstore's ttl, 30 days)\n"
+        "  --quota NAME=N[,..]      per shard and second: read-bytes reads write-bytes writes\n"
+        "  --clock TIME             a clock that stands, such as 20250102T030405Z\n"
         "  --fault SPEC             order a fault, repeatable; also live: POST /_sim/faults\n"
         "  --transcript FILE        append requests and answers as JSON lines\n"
+        "  --transcript-calls A,B   only these calls\n"
         "  --help  --version\n\n"
         "SPEC: %s\n"
         "GET /_sim/stats tells what happened. The project is the first label of Host.\n",
@@ -113,9 +135,124 @@ static int add_logstore(struct options *o, const char *text)
     if (!add_split(&o->logstores, text))
         return usage("--logstore", text, "not NAME:SHARDS");
     last = &o->logstores.v[o->logstores.n - 1];
-    if (!store_name_ok(last->name, true) || !text_number(last->value, 100, &shards) || shards == 0)
-        return usage("--logstore", text, "not a name and 1 to 100 shards");
+    if (!store_name_ok(last->name, true) || !text_number(last->value, SHARDS_MAX, &shards) ||
+        shards == 0)
+        return usage("--logstore", text, "not a name and 1 to 4096 shards");
     return 0;
+}
+
+/* "ID:SECRET:TOKEN[@SECONDS]" */
+static bool add_sts_key(struct sim *sim, const char *text)
+{
+    char *copy = xstrdup(text);
+    char *rest = copy;
+    char *id = strsep(&rest, ":");
+    char *secret = strsep(&rest, ":");
+    char *token = rest;
+    char *at = token == NULL ? NULL : strrchr(token, '@');
+    uint64_t seconds = 0;
+    bool ok = token != NULL && *id != '\0' && *secret != '\0' && *token != '\0';
+
+    if (ok && at != NULL) {
+        *at++ = '\0';
+        ok = text_number(at, INT32_MAX, &seconds);
+    }
+    if (ok)
+        auth_set_key(&sim->keys, id, secret, token,
+                     at == NULL ? INT64_MAX : sim_now_us(sim) / 1000000 + (int64_t)seconds);
+    free(copy);
+    return ok;
+}
+
+/* "reads=100,read-bytes=10485760" */
+static bool set_quota(struct quota *q, const char *text)
+{
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } members[] = {{"read-bytes", &q->read_bytes},
+                   {"reads", &q->reads},
+                   {"write-bytes", &q->write_bytes},
+                   {"writes", &q->writes}};
+    char *copy = xstrdup(text);
+    char *rest = copy;
+    bool ok = true;
+
+    for (char *item = strsep(&rest, ","); ok && item != NULL; item = strsep(&rest, ",")) {
+        char *value = strchr(item, '=');
+        size_t i = 0;
+
+        if (value != NULL)
+            *value++ = '\0';
+        while (i < 4 && strcmp(item, members[i].name) != 0)
+            i++;
+        ok = i < 4 && value != NULL && text_number(value, INT64_MAX, members[i].value);
+    }
+    free(copy);
+    return ok;
+}
+
+static bool choose_calls(struct sim *sim, const char *text)
+{
+    char *copy = xstrdup(text);
+    char *rest = copy;
+    bool ok = true;
+
+    for (int i = 0; i < CALL_COUNT; i++)
+        sim->transcribed[i] = false;
+    for (char *item = strsep(&rest, ","); ok && item != NULL; item = strsep(&rest, ",")) {
+        ok = false;
+        for (int i = 0; i < CALL_COUNT; i++) {
+            if (strcmp(item, call_names[i]) == 0)
+                ok = sim->transcribed[i] = true;
+        }
+    }
+    free(copy);
+    return ok;
+}
+
+static int take_clock(struct sim *sim, const char *value)
+{
+    int64_t time_s;
+
+    if (!date_parse_basic(value, &time_s))
+        return usage("--clock", value, "not like 20250102T030405Z");
+    atomic_store(&sim->wound_us, time_s * 1000000);
+    return 0;
+}
+
+/* Keys, tokens, limits and clocks. */
+static int take_service_option(struct sim *sim, struct options *o, int option, const char *value)
+{
+    uint64_t number;
+
+    switch (option) {
+    case OPT_KEY:
+        return add_split(&sim->keys.keys, value) ? 0 : usage("--access-key", "", "not ID:SECRET");
+    case OPT_STS_KEY:
+        return add_sts_key(sim, value) ? 0 : usage("--sts-key", "", "not ID:SECRET:TOKEN[@S]");
+    case OPT_TOKEN:
+        free(sim->keys.token);
+        sim->keys.token = xstrdup(value);
+        return 0;
+    case OPT_STATE:
+        o->state = value;
+        return 0;
+    case OPT_RETENTION:
+        if (!text_number(value, INT32_MAX, &number) || number == 0)
+            return usage("--retention", value, "not a number of seconds");
+        sim->retention_s = (int64_t)number;
+        return 0;
+    case OPT_QUOTA:
+        return set_quota(&sim->store.quota, value) ? 0 : usage("--quota", value, "not NAME=N[,..]");
+    case OPT_CLOCK:
+        return take_clock(sim, value);
+    case OPT_TRANSCRIPT_CALLS:
+        o->transcript_calls = value;
+        return choose_calls(sim, value) ? 0 : usage("--transcript-calls", value, "no such call");
+    default: /* getopt has named it */
+        return EXIT_USAGE;
+    }
 }
 
 static int take_option(struct sim *sim, struct options *o, int option, const char *value)
@@ -125,12 +262,6 @@ static int take_option(struct sim *sim, struct options *o, int option, const cha
     switch (option) {
     case OPT_LISTEN:
         o->listen = value;
-        return 0;
-    case OPT_KEY:
-        return add_split(&sim->keys.keys, value) ? 0 : usage("--access-key", "", "not ID:SECRET");
-    case OPT_TOKEN:
-        free(sim->keys.token);
-        sim->keys.token = xstrdup(value);
         return 0;
     case OPT_PROJECT:
         if (!store_name_ok(value, false))
@@ -158,8 +289,8 @@ static int take_option(struct sim *sim, struct options *o, int option, const cha
     case OPT_TRANSCRIPT:
         o->transcript = value;
         return 0;
-    default: /* getopt has named it */
-        return EXIT_USAGE;
+    default:
+        return take_service_option(sim, o, option, value);
     }
 }
 
@@ -168,6 +299,9 @@ static void sim_init(struct sim *sim)
     pthread_condattr_t attr;
 
     store_init(&sim->store);
+    sim->state_fd = -1;
+    for (int i = 0; i < CALL_COUNT; i++)
+        sim->transcribed[i] = true;
     fault_init(&sim->faults);
     pthread_mutex_init(&sim->stats.lock, NULL);
     pthread_mutex_init(&sim->transcript_lock, NULL);
@@ -185,8 +319,8 @@ static void sim_fini(struct sim *sim, struct options *o)
         fclose(sim->transcript);
     fault_clear(&sim->faults);
     store_fini(&sim->store);
-    pairs_fini(&sim->keys.keys);
-    free(sim->keys.token);
+    auth_fini(&sim->keys);
+    state_close(sim);
     pairs_fini(&o->projects);
     pairs_fini(&o->logstores);
 }
@@ -195,6 +329,17 @@ static void sim_fini(struct sim *sim, struct options *o)
 static struct logstore *first_logstore(struct sim *sim)
 {
     return sim->store.projects[0]->logstores[0];
+}
+
+static void add_named(struct sim *sim, struct project *p, const struct pair *wanted, int64_t now_s)
+{
+    struct logstore *ls;
+
+    if (store_logstore(p, wanted->name) != NULL)
+        return;
+    ls = store_add_logstore(p, wanted->name, (unsigned)atoi(wanted->value), now_s);
+    ls->retention_s = sim->retention_s;
+    state_logstore(sim, ls);
 }
 
 static int fill_store(struct sim *sim, struct options *o)
@@ -209,17 +354,17 @@ static int fill_store(struct sim *sim, struct options *o)
     for (size_t i = 0; i < o->projects.n; i++) {
         struct project *p = store_project(&sim->store, o->projects.v[i].name);
 
-        if (p == NULL)
+        if (p == NULL) {
             p = store_add_project(&sim->store, o->projects.v[i].name, now_s);
+            state_project(sim, p);
+        }
         for (size_t k = 0; k < o->logstores.n; k++) {
-            if (store_logstore(p, o->logstores.v[k].name) == NULL)
-                store_add_logstore(p, o->logstores.v[k].name,
-                                   (unsigned)atoi(o->logstores.v[k].value), now_s);
+            add_named(sim, p, &o->logstores.v[k], now_s);
         }
     }
     if (o->payloads != NULL)
         rc = feed_payloads(sim, first_logstore(sim), o->payloads);
-    if (rc == 0 && o->load != NULL)
+    if (rc == 0 && o->load != NULL && o->fresh)
         rc = feed_load(sim, first_logstore(sim), o->load);
     if (rc == 0 && o->generate != NULL && o->feed.per_second == 0)
         feed_generate(sim, first_logstore(sim), &o->feed);
@@ -305,6 +450,17 @@ static void *feed_thread(void *arg)
     return NULL;
 }
 
+/* A connection is a descriptor, and thousands of shards mean thousands of connections. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* Serves until a signal comes. */
 static int serve(struct sim *sim, struct options *o, int fd, bool default_key)
 {
@@ -316,6 +472,7 @@ static int serve(struct sim *sim, struct options *o, int fd, bool default_key)
     int number;
 
     signal(SIGPIPE, SIG_IGN);
+    allow_many_files();
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -344,7 +501,7 @@ static int serve(struct sim *sim, struct options *o, int fd, bool default_key)
 
 static int start(struct sim *sim, struct options *o)
 {
-    bool default_key = sim->keys.keys.n == 0;
+    bool default_key = sim->keys.keys.n == 0 && sim->keys.sts_count == 0;
     int fd = -1;
     int rc;
 
@@ -360,7 +517,11 @@ static int start(struct sim *sim, struct options *o)
             return EXIT_CANNOT_CREATE;
         }
     }
-    rc = fill_store(sim, o);
+    if (o->state != NULL && o->payloads != NULL)
+        return usage("--payloads", o->payloads, "cannot be kept in a --state file");
+    rc = o->state == NULL ? 0 : state_open(sim, o->state, &o->fresh);
+    if (rc == 0)
+        rc = fill_store(sim, o);
     if (rc == 0)
         rc = open_socket(o->listen, &fd);
     return rc == 0 ? serve(sim, o, fd, default_key) : rc;
@@ -369,7 +530,7 @@ static int start(struct sim *sim, struct options *o)
 int main(int argc, char **argv)
 {
     static struct sim sim;
-    struct options o = {.feed = {.seed = 1}};
+    struct options o = {.fresh = true, .feed = {.seed = 1}};
     int option;
     int rc = 0;
 

@@ -19,7 +19,12 @@
 #include "sim.h"
 #include "text.h"
 
-enum { TRANSCRIPT_BODY_MAX = 4096, IDLE_TIMEOUT_S = 300 };
+enum {
+    TRANSCRIPT_BODY_MAX = 4096,
+    IDLE_TIMEOUT_S = 300,
+    HANG_MS = 3600 * 1000,
+    CONNECTIONS_MAX = 8192,
+};
 
 struct server {
     struct sim *sim;
@@ -89,20 +94,38 @@ static void keep_peer(struct request *r, struct MHD_Connection *connection)
                   sizeof r->peer);
 }
 
+static int64_t shard_of(const struct request *r)
+{
+    const char *text = request_param(r, "shard");
+    uint64_t id;
+
+    if (text == NULL && r->segments > 3 && strcmp(r->segment[2], "shards") == 0)
+        text = r->segment[3];
+    return text != NULL && text_number(text, UINT32_MAX, &id) ? (int64_t)id : -1;
+}
+
 /* Faults that take the place of an answer. True: there is one, or the connection is to be cut. */
-static bool fault_instead(struct sim *sim, enum call call, struct outcome *o)
+static bool fault_instead(struct sim *sim, const struct fault_place *at, struct outcome *o)
 {
     struct fault f;
 
-    if (fault_take(&sim->faults, call, FAULT_DROP, DROP_BEFORE, &f)) {
+    if (fault_take(&sim->faults, at, FAULT_DROP, DROP_BEFORE, &f)) {
         o->drop = true;
-    } else if (fault_take(&sim->faults, call, FAULT_ERROR, 0, &f)) {
+    } else if (fault_take(&sim->faults, at, FAULT_HANG, 0, &f)) {
+        sim_wait(sim, HANG_MS);
+        o->drop = true;
+    } else if (fault_take(&sim->faults, at, FAULT_ERROR, 0, &f)) {
         answer_error(&o->a, (int)f.number, f.code, "injected");
-    } else if (fault_take(&sim->faults, call, FAULT_QUOTA, 0, &f)) {
-        answer_error(&o->a, 403, "ReadQuotaExceed", "Read quota is exceeded.");
-    } else if (fault_take(&sim->faults, call, FAULT_EMPTY_ERROR, 0, &f)) {
+    } else if (fault_take(&sim->faults, at, FAULT_QUOTA, 0, &f)) {
+        if (at->call == CALL_PUT)
+            answer_error(&o->a, 403, "WriteQuotaExceed", "Write quota is exceeded.");
+        else
+            answer_error(&o->a, 403, "ReadQuotaExceed", "Read quota is exceeded.");
+    } else if (fault_take(&sim->faults, at, FAULT_EXPIRED_TOKEN, 0, &f)) {
+        answer_error(&o->a, 401, "SecurityTokenExpired", "The security token has expired");
+    } else if (fault_take(&sim->faults, at, FAULT_EMPTY_ERROR, 0, &f)) {
         o->a.status = 500;
-    } else if (fault_take(&sim->faults, call, FAULT_HTML, 0, &f)) {
+    } else if (fault_take(&sim->faults, at, FAULT_HTML, 0, &f)) {
         o->a.status = 502;
         o->a.type = "text/html";
         buf_text(&o->a.body, "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad "
@@ -113,38 +136,143 @@ static bool fault_instead(struct sim *sim, enum call call, struct outcome *o)
     return true;
 }
 
+/* Faults of the service itself, which happen just before the call that triggers them. */
+static void fault_service(struct sim *sim, const struct fault_place *at, const struct request *r)
+{
+    static const enum fault_kind kinds[] = {FAULT_SPLIT, FAULT_MERGE, FAULT_REBALANCE};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct answer ignored = {0};
+        struct project *p;
+        struct logstore *ls;
+        struct fault f;
+
+        if (!fault_take(&sim->faults, at, kinds[i], 0, &f))
+            continue;
+        pthread_mutex_lock(&sim->store.lock);
+        p = store_project(&sim->store, r->project);
+        ls = p == NULL || r->segments < 2 ? NULL : store_logstore(p, r->segment[1]);
+        if (ls != NULL && kinds[i] != FAULT_REBALANCE)
+            api_change_shard(sim, ls, f.number >= 0 ? f.number : at->shard,
+                             kinds[i] == FAULT_SPLIT ? "split" : "merge", NULL, &ignored);
+        for (size_t k = 0; ls != NULL && kinds[i] == FAULT_REBALANCE && k < ls->group_count; k++) {
+            cg_rotate(ls->groups[k]);
+            state_owners(sim, ls, ls->groups[k]);
+        }
+        pthread_mutex_unlock(&sim->store.lock);
+        answer_fini(&ignored);
+    }
+}
+
+/* The header that tells the next cursor goes, or its value does. */
+static void spoil_cursor(struct answer *a, bool whole)
+{
+    for (size_t i = 0; i < a->headers; i++) {
+        if (strcmp(a->header[i].name, "x-log-cursor") != 0)
+            continue;
+        if (whole)
+            a->header[i] = a->header[--a->headers];
+        else
+            strcpy(a->header[i].value, " "); /* the HTTP library drops headers without a value */
+        return;
+    }
+}
+
 /* Faults that spoil a good answer with a body. */
-static void fault_answer(struct sim *sim, enum call call, struct outcome *o)
+static void fault_body(struct sim *sim, const struct fault_place *at, struct outcome *o)
 {
     struct answer *a = &o->a;
     struct fault f;
 
-    if (a->status != 200)
-        return;
-    if (fault_take(&sim->faults, call, FAULT_DROP, DROP_ANSWER, &f)) {
-        o->drop = true;
-        return;
-    }
-    if (a->body.n == 0 && a->fixed_n == 0)
-        return;
-    o->drop_in_body = fault_take(&sim->faults, call, FAULT_DROP, DROP_BODY, &f);
-    if (fault_take(&sim->faults, call, FAULT_CORRUPT, 0, &f)) {
+    o->drop_in_body = fault_take(&sim->faults, at, FAULT_DROP, DROP_BODY, &f);
+    if (fault_take(&sim->faults, at, FAULT_CORRUPT, 0, &f)) {
         if (a->fixed != NULL) /* shared by all: spoil a copy */
             buf_add(&a->body, a->fixed, a->fixed_n);
         a->fixed = NULL;
         for (size_t i = 0; i < a->body.n; i += 7)
             a->body.p[i] = (char)~a->body.p[i];
     }
-    if (fault_take(&sim->faults, call, FAULT_TRUNCATE, 0, &f)) {
+    if (fault_take(&sim->faults, at, FAULT_TRUNCATE, 0, &f)) {
         a->body.n /= 2;
         a->fixed_n /= 2;
     }
     for (size_t i = 0; i < a->headers; i++) {
         if (strcmp(a->header[i].name, "x-log-bodyrawsize") == 0 &&
-            fault_take(&sim->faults, call, FAULT_RAWSIZE, 0, &f))
+            fault_take(&sim->faults, at, FAULT_RAWSIZE, 0, &f))
             snprintf(a->header[i].value, sizeof a->header[i].value, "%lld",
                      atoll(a->header[i].value) + (long long)f.number);
     }
+}
+
+static void fault_answer(struct sim *sim, const struct fault_place *at, struct outcome *o)
+{
+    struct fault f;
+
+    if (fault_take(&sim->faults, at, FAULT_LATE, 0, &f) && sim_wait(sim, f.number))
+        o->drop = true;
+    if (o->a.status != 200)
+        return;
+    if (fault_take(&sim->faults, at, FAULT_DROP, DROP_ANSWER, &f))
+        o->drop = true;
+    if (o->drop)
+        return;
+    if (fault_take(&sim->faults, at, FAULT_NO_CURSOR, 0, &f))
+        spoil_cursor(&o->a, true);
+    if (fault_take(&sim->faults, at, FAULT_EMPTY_CURSOR, 0, &f))
+        spoil_cursor(&o->a, false);
+    if (o->a.body.n != 0 || o->a.fixed_n != 0)
+        fault_body(sim, at, o);
+}
+
+static json_t *body_json(const void *data, size_t n)
+{
+    size_t shown = n < TRANSCRIPT_BODY_MAX ? n : TRANSCRIPT_BODY_MAX;
+    char *hex = xalloc(2 * shown + 1);
+    json_t *text;
+
+    text_hex(hex, data, shown, false);
+    text = json_string(hex);
+    free(hex);
+    return text;
+}
+
+static void write_transcript(struct sim *sim, const struct request *r, const struct outcome *o)
+{
+    const struct answer *a = &o->a;
+    const void *body = a->fixed != NULL ? a->fixed : a->body.p;
+    size_t n = a->fixed != NULL ? a->fixed_n : a->body.n;
+    const char *query = strchr(r->target, '?');
+    json_t *sent = json_array();
+    json_t *got = json_array();
+    json_t *line;
+    char *text;
+
+    for (size_t i = 0; i < r->headers.n; i++) {
+        const char *name = r->headers.v[i].name;
+        bool secret =
+            strcasecmp(name, "x-acs-security-token") == 0 || strcasecmp(name, "authorization") == 0;
+
+        json_array_append_new(
+            sent, json_pack("[s, s]", name, secret ? "(hidden)" : r->headers.v[i].value));
+    }
+    for (size_t i = 0; i < a->headers; i++)
+        json_array_append_new(got, json_pack("[s, s]", a->header[i].name, a->header[i].value));
+    line = json_pack("{s:f, s:f, s:{s:s, s:s, s:s, s:o, s:o, s:I}, s:{s:i, s:o, s:o, s:I, s:b}}",
+                     "t", (double)(sim_clock_ms(sim) - sim->started_ms) / 1000.0, "at",
+                     (double)sim_now_us(sim) / 1e6, "request", "method", r->method, "path", r->path,
+                     "query", query == NULL ? "" : query + 1, "headers", sent, "body_hex",
+                     body_json(r->body.p, r->body.n), "body_bytes", (json_int_t)r->body_total,
+                     "response", "status", o->drop ? 0 : a->status, "headers", got, "body_hex",
+                     body_json(body, n), "body_bytes", (json_int_t)n, "dropped",
+                     (int)(o->drop || o->drop_in_body));
+    text = line == NULL ? NULL : json_dumps(line, 0);
+    pthread_mutex_lock(&sim->transcript_lock);
+    if (text != NULL)
+        fprintf(sim->transcript, "%s\n", text);
+    fflush(sim->transcript);
+    pthread_mutex_unlock(&sim->transcript_lock);
+    free(text);
+    json_decref(line);
 }
 
 static int check_signature(struct sim *sim, struct exchange *x, struct outcome *o)
@@ -159,19 +287,22 @@ static int check_signature(struct sim *sim, struct exchange *x, struct outcome *
 
 static void run_api(struct sim *sim, struct exchange *x, struct outcome *o)
 {
-    enum call call = api_call_kind(&x->r);
+    struct fault_place at = {api_call_kind(&x->r), shard_of(&x->r)};
     struct fault f;
 
-    if (fault_take(&sim->faults, call, FAULT_SKEW, 0, &f))
+    if (fault_take(&sim->faults, &at, FAULT_SKEW, 0, &f))
         o->skew_s = f.number;
-    if (fault_take(&sim->faults, call, FAULT_DELAY, 0, &f) && sim_wait(sim, f.number))
+    if (fault_take(&sim->faults, &at, FAULT_DELAY, 0, &f) && sim_wait(sim, f.number))
         o->drop = true;
     request_find_project(&x->r);
-    if (!o->drop && check_signature(sim, x, o) == 0 && !fault_instead(sim, call, o)) {
+    if (!o->drop && check_signature(sim, x, o) == 0 && !fault_instead(sim, &at, o)) {
+        fault_service(sim, &at, &x->r);
         api_run(sim, &x->r, &o->a);
-        fault_answer(sim, call, o);
+        fault_answer(sim, &at, o);
     }
-    sim_count(sim, call, &o->a);
+    sim_count(sim, at.call, &o->a);
+    if (sim->transcript != NULL && sim->transcribed[at.call])
+        write_transcript(sim, &x->r, o);
 }
 
 struct half {
@@ -225,56 +356,6 @@ static struct MHD_Response *make_response(struct outcome *o)
     return response;
 }
 
-static json_t *body_json(const void *data, size_t n)
-{
-    size_t shown = n < TRANSCRIPT_BODY_MAX ? n : TRANSCRIPT_BODY_MAX;
-    char *hex = xalloc(2 * shown + 1);
-    json_t *text;
-
-    text_hex(hex, data, shown, false);
-    text = json_string(hex);
-    free(hex);
-    return text;
-}
-
-static void write_transcript(struct sim *sim, const struct request *r, const struct outcome *o)
-{
-    const struct answer *a = &o->a;
-    const void *body = a->fixed != NULL ? a->fixed : a->body.p;
-    size_t n = a->fixed != NULL ? a->fixed_n : a->body.n;
-    const char *query = strchr(r->target, '?');
-    json_t *sent = json_array();
-    json_t *got = json_array();
-    json_t *line;
-    char *text;
-
-    for (size_t i = 0; i < r->headers.n; i++) {
-        const char *name = r->headers.v[i].name;
-        bool secret =
-            strcasecmp(name, "x-acs-security-token") == 0 || strcasecmp(name, "authorization") == 0;
-
-        json_array_append_new(
-            sent, json_pack("[s, s]", name, secret ? "(hidden)" : r->headers.v[i].value));
-    }
-    for (size_t i = 0; i < a->headers; i++)
-        json_array_append_new(got, json_pack("[s, s]", a->header[i].name, a->header[i].value));
-    line = json_pack("{s:f, s:{s:s, s:s, s:s, s:o, s:o, s:I}, s:{s:i, s:o, s:o, s:I, s:b}}", "t",
-                     (double)(sim_mono_ms() - sim->started_ms) / 1000.0, "request", "method",
-                     r->method, "path", r->path, "query", query == NULL ? "" : query + 1, "headers",
-                     sent, "body_hex", body_json(r->body.p, r->body.n), "body_bytes",
-                     (json_int_t)r->body_total, "response", "status", o->drop ? 0 : a->status,
-                     "headers", got, "body_hex", body_json(body, n), "body_bytes", (json_int_t)n,
-                     "dropped", (int)(o->drop || o->drop_in_body));
-    text = line == NULL ? NULL : json_dumps(line, 0);
-    pthread_mutex_lock(&sim->transcript_lock);
-    if (text != NULL)
-        fprintf(sim->transcript, "%s\n", text);
-    fflush(sim->transcript);
-    pthread_mutex_unlock(&sim->transcript_lock);
-    free(text);
-    json_decref(line);
-}
-
 static enum MHD_Result send_answer(struct server *s, struct MHD_Connection *connection,
                                    struct outcome *o)
 {
@@ -314,8 +395,6 @@ static enum MHD_Result answer(struct server *s, struct MHD_Connection *connectio
         control_run(s->sim, &x->r, &o.a);
     else
         run_api(s->sim, x, &o);
-    if (s->sim->transcript != NULL && strncmp(x->r.path, "/_sim/", 6) != 0)
-        write_transcript(s->sim, &x->r, &o);
     if (!o.drop)
         result = send_answer(s, connection, &o);
     answer_fini(&o.a);
@@ -350,13 +429,14 @@ struct server *server_start(struct sim *sim, int listen_fd)
     struct server *s = xalloc(sizeof *s);
 
     s->sim = sim;
-    s->daemon =
-        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-                             MHD_USE_POLL | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-                         0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-                         MHD_OPTION_URI_LOG_CALLBACK, new_exchange, s, MHD_OPTION_NOTIFY_COMPLETED,
-                         end_exchange, s, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(256 << 10), MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+            MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+        0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+        MHD_OPTION_URI_LOG_CALLBACK, new_exchange, s, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, s,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)(256 << 10), MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 << 10), MHD_OPTION_END);
     if (s->daemon == NULL) {
         free(s);
         return NULL;

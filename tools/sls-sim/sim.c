@@ -5,20 +5,32 @@
 
 #include "sim.h"
 
-int64_t sim_now_us(const struct sim *sim)
+static int64_t clock_us(clockid_t id)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_REALTIME, &t);
-    return ((int64_t)t.tv_sec + atomic_load(&sim->skew_s)) * 1000000 + t.tv_nsec / 1000;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t sim_now_us(const struct sim *sim)
+{
+    int64_t wound_us = atomic_load(&sim->wound_us);
+    int64_t base_us = wound_us != 0 ? wound_us : clock_us(CLOCK_REALTIME);
+
+    return base_us + atomic_load(&sim->ahead_ms) * 1000 + atomic_load(&sim->skew_s) * 1000000;
 }
 
 int64_t sim_mono_ms(void)
 {
-    struct timespec t;
+    return clock_us(CLOCK_MONOTONIC) / 1000;
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+int64_t sim_clock_ms(const struct sim *sim)
+{
+    int64_t base_ms = atomic_load(&sim->wound_us) != 0 ? sim->started_ms : sim_mono_ms();
+
+    return base_ms + atomic_load(&sim->ahead_ms);
 }
 
 bool sim_wait(struct sim *sim, int64_t ms)

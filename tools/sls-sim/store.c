@@ -21,6 +21,7 @@ void store_init(struct store *s)
 static void free_logstore(struct logstore *ls)
 {
     for (size_t i = 0; i < ls->shard_count; i++) {
+        shard_trim(ls->shards[i], 0);
         free(ls->shards[i]->groups);
         free(ls->shards[i]->ready);
         free(ls->shards[i]);
@@ -32,23 +33,28 @@ static void free_logstore(struct logstore *ls)
     free(ls);
 }
 
+static void free_project(struct project *p)
+{
+    for (size_t k = 0; k < p->count; k++)
+        free_logstore(p->logstores[k]);
+    for (size_t k = 0; k < p->gone_count; k++)
+        free_logstore(p->gone[k]);
+    free(p->logstores);
+    free(p->gone);
+    free(p->description);
+    free(p);
+}
+
 void store_fini(struct store *s)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        struct project *p = s->projects[i];
-
-        for (size_t k = 0; k < p->count; k++)
-            free_logstore(p->logstores[k]);
-        for (size_t k = 0; k < p->gone_count; k++)
-            free_logstore(p->gone[k]);
-        free(p->logstores);
-        free(p->gone);
-        free(p->description);
-        free(p);
-    }
+    for (size_t i = 0; i < s->count; i++)
+        free_project(s->projects[i]);
+    for (size_t i = 0; i < s->gone_count; i++)
+        free_project(s->gone[i]);
     for (size_t i = 0; i < s->kept_count; i++)
         free(s->kept[i]);
     free(s->kept);
+    free(s->gone);
     free(s->projects);
     pthread_mutex_destroy(&s->lock);
 }
@@ -121,6 +127,7 @@ struct logstore *store_add_logstore(struct project *p, const char *name, unsigne
     struct logstore *ls = xalloc(sizeof *ls);
 
     snprintf(ls->name, sizeof ls->name, "%s", name);
+    ls->project = p->name;
     ls->ttl = 30;
     ls->created_s = now_s;
     for (unsigned i = 0; i < shards; i++) {
@@ -144,6 +151,18 @@ void store_delete_logstore(struct project *p, struct logstore *ls)
             p->logstores[i] = p->logstores[--p->count];
             ARRAY_ROOM(p->gone, p->gone_count, p->gone_size);
             p->gone[p->gone_count++] = ls;
+            return;
+        }
+    }
+}
+
+void store_delete_project(struct store *s, struct project *p)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->projects[i] == p) {
+            s->projects[i] = s->projects[--s->count];
+            ARRAY_ROOM(s->gone, s->gone_count, s->gone_size);
+            s->gone[s->gone_count++] = p;
             return;
         }
     }
@@ -176,12 +195,72 @@ uint64_t shard_end(const struct shard *sh)
     return sh->base + sh->count;
 }
 
-void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s)
+static void append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s,
+                   bool owned)
 {
     ARRAY_ROOM(sh->groups, sh->count, sh->size);
-    sh->groups[sh->count++] = (struct log_group){data, (uint32_t)n, logs, now_s};
+    sh->groups[sh->count++] = (struct log_group){data, (uint32_t)n, logs, now_s, owned};
     sh->logs += logs;
     sh->bytes += n;
+}
+
+void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s)
+{
+    append(sh, data, n, logs, now_s, false);
+}
+
+void shard_take(struct shard *sh, void *data, size_t n, uint32_t logs, int64_t now_s)
+{
+    append(sh, data, n, logs, now_s, true);
+}
+
+static void drop_oldest(struct shard *sh)
+{
+    struct log_group *g = &sh->groups[sh->trimmed++];
+
+    if (g->owned)
+        free((void *)(uintptr_t)g->data);
+    g->data = NULL;
+    g->owned = false;
+}
+
+void shard_expire(struct shard *sh, int64_t before_s)
+{
+    while (sh->trimmed < sh->count && sh->groups[sh->trimmed].received_s < before_s)
+        drop_oldest(sh);
+}
+
+void shard_trim(struct shard *sh, size_t keep)
+{
+    while (sh->count - sh->trimmed > keep)
+        drop_oldest(sh);
+}
+
+void logstore_expire(struct logstore *ls, int64_t now_s)
+{
+    int64_t keep_s = ls->retention_s != 0 ? ls->retention_s : (int64_t)ls->ttl * 86400;
+
+    for (size_t i = 0; i < ls->shard_count; i++)
+        shard_expire(ls->shards[i], now_s - keep_s);
+}
+
+bool bucket_take(struct bucket *b, uint64_t per_second, uint64_t n, int64_t now_ms)
+{
+    double full = (double)per_second;
+
+    if (per_second == 0)
+        return true;
+    if (b->at_ms == 0)
+        b->tokens = full;
+    else if (now_ms > b->at_ms)
+        b->tokens += full * (double)(now_ms - b->at_ms) / 1000.0;
+    b->at_ms = now_ms;
+    if (b->tokens > full)
+        b->tokens = full;
+    if (b->tokens <= 0)
+        return false;
+    b->tokens -= (double)n;
+    return true;
 }
 
 struct shard *store_next_shard(struct logstore *ls)
@@ -211,6 +290,23 @@ struct shard *store_route(struct logstore *ls, const uint8_t key[KEY_BYTES])
             return sh;
     }
     return NULL;
+}
+
+void shard_middle(const struct shard *sh, uint8_t key[KEY_BYTES])
+{
+    unsigned carry = 0; /* of the sum, from the low end */
+    uint8_t sum[KEY_BYTES];
+
+    for (int i = KEY_BYTES; i-- > 0;) {
+        unsigned value = (unsigned)sh->begin_key[i] + sh->end_key[i] + carry;
+
+        sum[i] = (uint8_t)value;
+        carry = value >> 8;
+    }
+    for (int i = 0; i < KEY_BYTES; i++) { /* halved, from the high end */
+        key[i] = (uint8_t)((carry << 7) | (sum[i] >> 1));
+        carry = sum[i] & 1u;
+    }
 }
 
 int store_split(struct logstore *ls, struct shard *sh, const uint8_t key[KEY_BYTES], int64_t now_s)

@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include <lz4.h>
-#ifdef SIM_ZLIB
 #include <zlib.h>
-#endif
+#include <zstd.h>
 
 #include "wire.h"
 
@@ -182,57 +181,55 @@ bool wire_check_group(struct span group, uint32_t *logs, const char **why)
 
 bool wire_can_unpack(const char *method)
 {
-#ifdef SIM_ZLIB
-    if (strcmp(method, "deflate") == 0 || strcmp(method, "gzip") == 0)
-        return true;
-#endif
-    return strcmp(method, "lz4") == 0;
+    static const char *const known[] = {"lz4", "zstd", "deflate", "gzip"};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(method, known[i]) == 0)
+            return true;
+    }
+    return false;
 }
 
 bool wire_unpack(const char *method, struct span packed, size_t raw_size, struct buf *out)
 {
+    uLongf got = raw_size;
+    bool ok;
+
     if (packed.n > INT_MAX || raw_size > INT_MAX)
         return false;
-    buf_room(out, raw_size);
-#ifdef SIM_ZLIB
-    if (strcmp(method, "lz4") != 0) {
-        uLongf got = raw_size;
-
-        if (uncompress((Bytef *)out->p, &got, packed.p, packed.n) != Z_OK || got != raw_size)
-            return false;
+    buf_room(out, raw_size + 1);
+    if (strcmp(method, "lz4") == 0)
+        ok = LZ4_decompress_safe((const char *)packed.p, out->p, (int)packed.n, (int)raw_size) ==
+             (int)raw_size;
+    else if (strcmp(method, "zstd") == 0)
+        ok = ZSTD_decompress(out->p, raw_size, packed.p, packed.n) == raw_size;
+    else /* a zlib stream, whatever it is called */
+        ok = uncompress((Bytef *)out->p, &got, packed.p, packed.n) == Z_OK && got == raw_size;
+    if (ok)
         out->n = raw_size;
-        return true;
+    return ok;
+}
+
+bool wire_pack(const char *method, struct span raw, struct buf *out)
+{
+    if (strcmp(method, "lz4") == 0) {
+        int room = LZ4_compressBound((int)raw.n);
+
+        buf_room(out, (size_t)room);
+        out->n = (size_t)LZ4_compress_default((const char *)raw.p, out->p, (int)raw.n, room);
+    } else if (strcmp(method, "zstd") == 0) {
+        size_t room = ZSTD_compressBound(raw.n);
+
+        buf_room(out, room);
+        out->n = ZSTD_compress(out->p, room, raw.p, raw.n, 1);
+        if (ZSTD_isError(out->n))
+            out->n = 0;
+    } else {
+        uLongf n = compressBound(raw.n);
+
+        buf_room(out, n);
+        if (compress2((Bytef *)out->p, &n, raw.p, raw.n, Z_BEST_SPEED) == Z_OK)
+            out->n = n;
     }
-#endif
-    if (strcmp(method, "lz4") != 0 ||
-        LZ4_decompress_safe((const char *)packed.p, out->p, (int)packed.n, (int)raw_size) !=
-            (int)raw_size)
-        return false;
-    out->n = raw_size;
-    return true;
-}
-
-void wire_pack_lz4(struct span raw, struct buf *out)
-{
-    int room = LZ4_compressBound((int)raw.n);
-
-    buf_room(out, (size_t)room);
-    out->n = (size_t)LZ4_compress_default((const char *)raw.p, out->p, (int)raw.n, room);
-}
-
-bool wire_pack_zlib(struct span raw, struct buf *out)
-{
-#ifdef SIM_ZLIB
-    uLongf n = compressBound(raw.n);
-
-    buf_room(out, n);
-    if (compress2((Bytef *)out->p, &n, raw.p, raw.n, Z_BEST_SPEED) != Z_OK)
-        return false;
-    out->n = n;
-    return true;
-#else
-    (void)raw;
-    (void)out;
-    return false;
-#endif
+    return out->n != 0;
 }

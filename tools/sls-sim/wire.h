@@ -40,10 +40,9 @@ struct span span_of(const char *text);
 /* Walks a whole LogGroup and counts its logs. False with a reason when it is not one. */
 bool wire_check_group(struct span group, uint32_t *logs, const char **why);
 
-/* Compression of bodies; names as in x-log-compresstype. */
-bool wire_unpack(const char *method, struct span packed, size_t raw_size, struct buf *out);
+/* Compression of bodies; names as in x-log-compresstype: lz4, zstd, deflate, gzip. */
 bool wire_can_unpack(const char *method);
-void wire_pack_lz4(struct span raw, struct buf *out);
-bool wire_pack_zlib(struct span raw, struct buf *out); /* false: built without zlib */
+bool wire_unpack(const char *method, struct span packed, size_t raw_size, struct buf *out);
+bool wire_pack(const char *method, struct span raw, struct buf *out);
 
 #endif

@@ -1,0 +1,279 @@
+/* The HTTP endpoint: /metrics, /healthz, /readyz, /status, /history and the page.
+ *
+ * Read-only and small: GET and HEAD alone, no request body, at most CONNECTIONS at a time, each
+ * closed after IDLE_S of silence. Names and counts go out, never a frame and never a secret (I6).
+ * One thread of libmicrohttpd answers; a slow disk makes it slow, not the stages. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/metrics.h"
+
+#include "base/diag.h"
+#include "base/json.h"
+
+enum {
+    CONNECTIONS = 32,
+    IDLE_S = 15,
+    MEMORY_BYTES = 32 * 1024, /* per connection: a request line and its headers */
+    ADDRESS_BYTES = 256,
+    CURVE_POINTS = 360
+};
+
+struct metrics {
+    const struct watch *watch;
+    struct MHD_Daemon *daemon;
+};
+
+static const char csp[] =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'";
+
+/* Takes body. */
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned code, const char *type,
+                              char *body, size_t size)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
+    enum MHD_Result rc;
+
+    if (response == NULL) {
+        free(body);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    MHD_add_response_header(response, "Content-Security-Policy", csp);
+    if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    rc = MHD_queue_response(connection, code, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+static enum MHD_Result say(struct MHD_Connection *connection, unsigned code, const char *text)
+{
+    char *body = NULL;
+    const int n = asprintf(&body, "%s\n", text);
+
+    return n < 0 ? MHD_NO : answer(connection, code, "text/plain; charset=utf-8", body, (size_t)n);
+}
+
+static int status_write(FILE *out, const struct watch *watch, struct slsr_err *err)
+{
+    struct slsr_status status;
+    const int rc = slsr_status_read(&status, watch->spool, err);
+
+    if (rc == 0)
+        slsr_status_write(out, &status, false);
+    slsr_status_free(&status);
+    return rc;
+}
+
+/* The samples behind the curves: {"points":[[time_ms,spooled,delivered,backlog,needed,lag_s]..]} */
+static int history_write(FILE *out, const struct watch *watch, struct slsr_err *err)
+{
+    struct history_point *points = calloc(CURVE_POINTS, sizeof *points);
+    size_t count;
+
+    if (points == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the history");
+    count = history_read(watch->history, points, CURVE_POINTS);
+    fputs("{\"columns\":[\"time_ms\",\"spooled\",\"delivered\",\"backlog\",\"needed_ratio\","
+          "\"lag_s\"],\"points\":[",
+          out);
+    for (size_t i = 0; i < count; i++) {
+        fprintf(out, "%s\n[%lld,%llu,%llu,%llu,", i == 0 ? "" : ",", (long long)points[i].time_ms,
+                (unsigned long long)points[i].spooled, (unsigned long long)points[i].delivered,
+                (unsigned long long)points[i].backlog);
+        json_put_real(out, points[i].needed);
+        fprintf(out, ",%d]", (int)points[i].lag_s);
+    }
+    fputs("]}\n", out);
+    free(points);
+    return 0;
+}
+
+static const struct document {
+    const char *path, *type;
+    int (*write)(FILE *out, const struct watch *watch, struct slsr_err *err);
+} documents[] = {
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", exposition_write},
+    {"/status", "application/json", status_write},
+    {"/history", "application/json", history_write},
+    {"/", "text/html; charset=utf-8", page_write},
+};
+
+static enum MHD_Result send_document(struct MHD_Connection *connection, const struct watch *watch,
+                                     const struct document *document)
+{
+    struct slsr_err err = {0};
+    char *body = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&body, &size);
+    int rc;
+
+    if (out == NULL)
+        return MHD_NO;
+    rc = document->write(out, watch, &err);
+    if (fclose(out) != 0 && rc == 0)
+        rc = slsr_fail(&err, SLSR_ENOMEM, "out of memory");
+    if (rc == 0)
+        return answer(connection, MHD_HTTP_OK, document->type, body, size);
+    free(body);
+    return say(connection, MHD_HTTP_SERVICE_UNAVAILABLE, err.text);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_size, void **context)
+{
+    static char seen;
+    const struct metrics *metrics = cls;
+    char why[400];
+
+    (void)version;
+    (void)data;
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        if (*data_size > 0 || *context == NULL) { /* let it finish: then it reads our answer */
+            *context = &seen;
+            *data_size = 0;
+            return MHD_YES;
+        }
+        return say(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+                   "only GET and HEAD: this is to look at");
+    }
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
+        if (strcmp(url, documents[i].path) == 0)
+            return send_document(connection, metrics->watch, &documents[i]);
+    if (strcmp(url, "/healthz") == 0)
+        return say(connection,
+                   watch_alive(why, sizeof why) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, why);
+    if (strcmp(url, "/readyz") == 0)
+        return say(connection,
+                   watch_ready(metrics->watch, why, sizeof why) ? MHD_HTTP_OK
+                                                                : MHD_HTTP_SERVICE_UNAVAILABLE,
+                   why);
+    return say(connection, MHD_HTTP_NOT_FOUND,
+               "there are /, /metrics, /healthz, /readyz, /status and /history");
+}
+
+/* "host:port" or "port" into two texts; "" host is loopback. */
+static bool split(const char *listen, char host[ADDRESS_BYTES], char port[8])
+{
+    const char *colon = strrchr(listen, ':');
+    const char *digits = colon == NULL ? listen : colon + 1;
+    size_t n = colon == NULL ? 0 : (size_t)(colon - listen);
+
+    if (n >= ADDRESS_BYTES || strlen(digits) > 5 || *digits == '\0' ||
+        strspn(digits, "0123456789") != strlen(digits))
+        return false;
+    if (n > 2 && listen[0] == '[' && listen[n - 1] == ']') {
+        listen++;
+        n -= 2;
+    }
+    memcpy(host, listen, n);
+    host[n] = '\0';
+    if (n == 0)
+        strcpy(host, "127.0.0.1");
+    strcpy(port, digits);
+    return true;
+}
+
+static int open_socket(const char *listen_on, int *out, struct slsr_err *err)
+{
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char host[ADDRESS_BYTES];
+    char port[8];
+    const int on = 1;
+    int fd = -1;
+    int failed = 0;
+
+    if (!split(listen_on, host, port))
+        return slsr_fail(err, SLSR_ECONFIG, "metrics.listen %s: must be HOST:PORT", listen_on);
+    failed = getaddrinfo(host, port, &hints, &list);
+    if (failed != 0)
+        return slsr_fail(err, SLSR_ECONFIG, "metrics.listen %s: %s", listen_on,
+                         gai_strerror(failed));
+    for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, CONNECTIONS) == 0)
+            break;
+        failed = errno;
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(list);
+    if (fd < 0)
+        return slsr_fail_errno(err, SLSR_ENET, failed,
+                               "cannot listen on metrics.listen %s: choose another port",
+                               listen_on);
+    *out = fd;
+    return 0;
+}
+
+static void say_where(int fd)
+{
+    struct sockaddr_storage addr;
+    socklen_t size = sizeof addr;
+    char host[ADDRESS_BYTES];
+    char port[8];
+
+    if (getsockname(fd, (struct sockaddr *)&addr, &size) == 0 &&
+        getnameinfo((struct sockaddr *)&addr, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        diag(SLSR_LOG_NOTICE, "metrics",
+             addr.ss_family == AF_INET6 ? "listening on http://[%s]:%s/"
+                                        : "listening on http://%s:%s/",
+             host, port);
+}
+
+int metrics_start(struct metrics **out, const struct watch *watch, struct slsr_err *err)
+{
+    struct metrics *metrics;
+    int fd = -1;
+    int rc;
+
+    *out = NULL;
+    if (watch->config->metrics_listen == NULL)
+        return 0;
+    rc = open_socket(watch->config->metrics_listen, &fd, err);
+    if (rc != 0)
+        return rc;
+    metrics = calloc(1, sizeof *metrics);
+    if (metrics != NULL) {
+        metrics->watch = watch;
+        metrics->daemon = MHD_start_daemon(
+            MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, metrics,
+            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+            (size_t)MEMORY_BYTES, MHD_OPTION_END);
+    }
+    if (metrics == NULL || metrics->daemon == NULL) {
+        free(metrics);
+        close(fd);
+        return slsr_fail(err, SLSR_ENOMEM, "cannot start the metrics endpoint");
+    }
+    say_where(fd);
+    *out = metrics;
+    return 0;
+}
+
+void metrics_stop(struct metrics *metrics)
+{
+    if (metrics == NULL)
+        return;
+    MHD_stop_daemon(metrics->daemon); /* closes the socket, joins its thread */
+    free(metrics);
+}
