@@ -239,6 +239,14 @@ static void shard_table(FILE *out, const struct page *p)
     fputs("</tbody></table></section>\n", out);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct slsr_shard_state *x = a, *y = b;
+    const int names = strcmp(x->logstore, y->logstore);
+
+    return names != 0 ? names : (x->shard > y->shard) - (x->shard < y->shard);
+}
+
 static int look(struct page *p, struct slsr_err *err)
 {
     const int rc = slsr_status_read(&p->status, p->watch->spool, err);
@@ -251,6 +259,8 @@ static int look(struct page *p, struct slsr_err *err)
     for (size_t i = 0; i < p->status.target_count; i++)
         if (p->status.targets[i].oldest_age_s > p->oldest_s)
             p->oldest_s = p->status.targets[i].oldest_age_s;
+    if (p->status.shard_count > 0)
+        qsort(p->status.shards, p->status.shard_count, sizeof *p->status.shards, by_name);
     history_rates(p->watch->history, &p->rates);
     return 0;
 }
