@@ -187,6 +187,9 @@ int slsr_spool_backlog(struct slsr_spool *spool, uint64_t seq, uint64_t *frames,
 /* First sequence whose chunk may hold a time >= ms; by arrival it is exact to the chunk. */
 int slsr_spool_seek_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, uint64_t *seq,
                          struct slsr_err *err);
+/* End (exclusive) of what may hold a time < ms: nothing from there on does, by the index. */
+int slsr_spool_until_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, uint64_t *end,
+                          struct slsr_err *err);
 
 /* Walks everything. `bad` is called for each damage with a sentence. deep also parses each frame.
  * Returns 0 (no damage), SLSR_ECORRUPT (damage was reported), or another error. */
@@ -199,5 +202,17 @@ struct slsr_verify {
     void *ctx;
 };
 int slsr_spool_verify(struct slsr_spool *spool, struct slsr_verify *verify, struct slsr_err *err);
+
+/* A slot in a reader table; this process's own are left out. */
+struct slsr_spool_reader {
+    long pid;
+    bool alive;       /* false: it died and pins what it last read until the slot is cleared */
+    uint64_t txn;     /* that it reads now; 0: none */
+    const char *file; /* until the callback returns */
+};
+/* Calls `each` per slot of every file; with `clear` dead slots are then given back. */
+int slsr_spool_readers(struct slsr_spool *spool, bool clear,
+                       void (*each)(void *ctx, const struct slsr_spool_reader *reader), void *ctx,
+                       unsigned *cleared, struct slsr_err *err);
 
 #endif

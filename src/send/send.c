@@ -25,6 +25,7 @@ struct stage {
     struct slsr_spool *spool;
     struct slsr_target_state state; /* as last reported */
     bool failing;                   /* the last ack was refused, and that was said */
+    bool paused;                    /* so it is, and that was said */
 };
 
 static void store(void *ctx, const struct slsr_target_state *state)
@@ -73,8 +74,10 @@ static void stay_paused(struct stage *stage, const struct slsr_control_state *or
     snprintf(stage->state.error, sizeof stage->state.error, "paused by %.60s%s%.120s", order->who,
              order->reason[0] != '\0' ? ": " : "", order->reason);
     store(stage, &stage->state);
-    diag(SLSR_LOG_NOTICE, "send", "target %s: %s; its frames stay in the spool", stage->state.name,
-         stage->state.error);
+    if (!stage->paused)
+        diag(SLSR_LOG_NOTICE, "send", "target %s: %s; its frames stay in the spool",
+             stage->state.name, stage->state.error);
+    stage->paused = true;
     while (!slsr_stop_requested(stop) && !slsr_stop_requested(wake))
         poll(fds, 2, -1);
 }
@@ -106,6 +109,7 @@ static int until_ordered(struct stage *stage, const struct slsr_target_config *t
     } else if (rc == 0) {
         if (control.resend.count > 0)
             resend = resend_start(target, stage->spool, &control.resend);
+        stage->paused = false;
         delivery.from = stage->state.acked;
         delivery.pass = control.pass.count > 0 ? &control.pass : NULL;
         rc = slsr_deliver_run(&delivery, err);

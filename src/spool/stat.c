@@ -198,3 +198,66 @@ int slsr_spool_seek_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, 
     }
     return rc;
 }
+
+/* Behind the last chunk of one segment that begins before ms; 0: none does. */
+static int until_in_segment(struct segment *seg, int64_t ms, bool by_arrival, uint64_t *end)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val data;
+    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+
+    *end = 0;
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, seg->index, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_PREV)) == 0) {
+        struct layout_index index;
+
+        if (!layout_get_index(data.mv_data, data.mv_size, &index))
+            continue;
+        if (by_arrival ? index.arrival_ms < ms : (int64_t)index.min_time_s * 1000 < ms) {
+            *end = env_key(&key) + index.count;
+            break;
+        }
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int slsr_spool_until_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, uint64_t *end,
+                          struct slsr_err *err)
+{
+    uint64_t oldest;
+    uint64_t next;
+    uint64_t at;
+    int rc = slsr_spool_bounds(spool, &oldest, &next, err);
+
+    if (rc != 0)
+        return rc;
+    *end = oldest;
+    for (at = UINT64_MAX; rc == 0;) {
+        struct segment *seg = NULL;
+        uint64_t found = 0;
+        uint64_t first;
+        int lmdb;
+
+        rc = segment_acquire(spool, at, &seg, err);
+        if (rc != 0)
+            return rc;
+        lmdb = until_in_segment(seg, ms, by_arrival, &found);
+        first = seg->first;
+        segment_release(spool, seg);
+        if (lmdb != 0)
+            return env_fail(err, lmdb, "cannot search spool %s", spool->config.path);
+        if (found > 0)
+            *end = found;
+        if (found > 0 || first <= oldest)
+            return 0;
+        at = first - 1;
+    }
+    return rc;
+}

@@ -1,10 +1,12 @@
 /* sls-spool: looks at a spool and sends parts of it again. One page: verbs in a table, the command
  * line, open what the verb needs, run it, judge standard output.
  *
- * Everything here reads: a live spool may be looked at, and a copied one. What goes wrong is said
- * in one sentence on stderr and in the exit code (sysexits; man page "EXIT STATUS"). */
+ * What looks only reads: a live spool may be looked at, and a copied one. What orders writes
+ * records into ack.mdb, which the relay honours (slsrelay/control.h). What goes wrong is said in
+ * one sentence on stderr and in the exit code (sysexits; man page "EXIT STATUS"). */
 #include <errno.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/args.h"
 #include "slsrelay/diag.h"
@@ -21,61 +24,81 @@ struct verb {
     const char *name;
     int (*run)(struct tool *tool);
     uint64_t options; /* beside OPTIONS_ALWAYS */
+    size_t words;     /* that may stand behind it */
 };
+
+#define ORDER                                                                                      \
+    (OPTION_BIT(OPT_TARGET) | OPTION_BIT(OPT_DRY_RUN) | OPTION_BIT(OPT_REASON) |                   \
+     OPTION_BIT(OPT_YES))
+#define SHOW (OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT))
 
 static const struct verb verbs[] = {
     {"status", verb_status,
      OPTION_BIT(OPT_WATCH) | OPTION_BIT(OPT_CHECK) | OPTION_BIT(OPT_MAX_AGE) |
-         OPTION_BIT(OPT_MAX_BACKLOG)},
-    {"list", verb_list, OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT)},
-    {"cat", verb_cat, OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT)},
-    {"tail", verb_tail, OPTIONS_SELECT | OPTION_BIT(OPT_FOLLOW)},
-    {"shards", verb_shards, 0},
-    {"targets", verb_targets, OPTION_BIT(OPT_TARGET)},
-    {"verify", verb_verify, OPTION_BIT(OPT_DEEP)},
-    {"stats", verb_stats, 0},
+         OPTION_BIT(OPT_MAX_BACKLOG),
+     0},
+    {"list", verb_list, SHOW, 0},
+    {"cat", verb_cat, SHOW, 0},
+    {"tail", verb_tail, OPTIONS_SELECT | OPTION_BIT(OPT_FOLLOW), 0},
+    {"shards", verb_shards, 0, 0},
+    {"targets", verb_targets, OPTION_BIT(OPT_TARGET), 0},
+    {"gaps", verb_gaps, OPTION_BIT(OPT_SINCE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_TARGET), 0},
+    {"top", verb_top, 0, 0},
+    {"shape", verb_shape, OPTION_BIT(OPT_TARGET), 0},
+    {"hold", verb_order, ORDER | OPTIONS_SELECT, 0},
+    {"release", verb_order, ORDER | OPTIONS_SELECT, 0},
+    {"skip", verb_order, ORDER | OPTIONS_SELECT, 0},
+    {"requeue", verb_order, ORDER | OPTIONS_SELECT, 0},
+    {"purge", verb_order, ORDER | OPTIONS_SELECT, 0},
+    {"pause", verb_order, ORDER, 0},
+    {"resume", verb_order, ORDER, 0},
+    {"flush", verb_order, ORDER, 0},
+    {"seek", verb_order, ORDER, 1},
     {"replay", verb_replay,
-     OPTIONS_SELECT | OPTION_BIT(OPT_TARGET) | OPTION_BIT(OPT_TO) | OPTION_BIT(OPT_RATE) |
-         OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_TIMEOUT)},
+     OPTIONS_SELECT | OPTION_BIT(OPT_TO) | OPTION_BIT(OPT_RATE) | OPTION_BIT(OPT_YES) |
+         OPTION_BIT(OPT_TIMEOUT) | OPTION_BIT(OPT_LIST) | OPTION_BIT(OPT_RESUME) |
+         OPTION_BIT(OPT_STOP) | OPTION_BIT(OPT_DRY_RUN),
+     0},
+    {"verify", verb_verify, OPTION_BIT(OPT_DEEP), 0},
+    {"readers", verb_readers, OPTION_BIT(OPT_CLEAR_STALE), 0},
+    {"stats", verb_stats, 0, 0},
 };
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
-/* Names that are given away already: scripts get a sentence, not a guess. */
-static const char *const later[] = {"gaps",  "top",    "shape",  "audit",  "hold",    "release",
-                                    "pause", "resume", "flush",  "skip",   "requeue", "seek",
-                                    "purge", "export", "import", "backup", "repair",  "readers"};
-
 static const char help[] =
     "usage: sls-spool [-c FILE | -D SPOOLDIR] [-o text|json|jsonl|raw] COMMAND [OPTIONS]\n"
-    "look\n"
-    "  status    the spool, its targets and shards on one screen; --watch redraws\n"
-    "            --check --max-age S --max-backlog N: exit 1 when a target is further behind, or\n"
-    "            no relay runs; judges the targets' backlog only, not how far the source is "
-    "behind\n"
-    "  list      frames as a table            cat     frames themselves\n"
-    "  tail      the newest frames; -f goes on until interrupted\n"
-    "  shards    per shard: cursor, checkpoint, lag\n"
-    "  targets   per target: state, position, backlog; -t NAME only that one\n"
-    "  stats     frames, bytes, segments, disk\n"
-    "  verify    walk everything and judge it; --deep parses each frame too\n"
-    "send\n"
-    "  replay    SELECTORS (-t NAME | --to tcp://HOST[:PORT] | --to udp://HOST[:PORT])\n"
-    "            [--rate 500/s|2MB/s] [--timeout S] [--yes]   send again, port 514 if none is "
-    "given;\n"
-    "            the positions of the targets stay as they are\n"
-    "selectors (list, cat, tail, replay; a frame must fit all that are given)\n"
+    "look    status  one screen; --watch redraws; --check --max-age S --max-backlog N: exit 1 "
+    "when\n"
+    "                a target is further behind, or no relay runs; it judges the targets' backlog "
+    "only\n"
+    "        list, cat  frames as a table, themselves      tail [-f]  the newest, and those to "
+    "come\n"
+    "        shards, targets, stats   figures              gaps  what was lost or set aside, and "
+    "why\n"
+    "        top     who sends and takes how much, live    shape  age of the backlog as bars\n"
+    "        audit FILE  a receiver's file against the spool; --replay -t NAME sends what it "
+    "lacks\n"
+    "change  hold, release, requeue, purge SELECTORS [-t T]     skip SELECTORS -t T --reason TEXT\n"
+    "        pause, resume, flush -t T     seek -t T SEQ|TIME|oldest|newest\n"
+    "                --dry-run shows the plan only; --reason TEXT goes to the ledger\n"
+    "send    replay SELECTORS (-t NAME | --to tcp://HOST[:PORT] | --to udp://HOST[:PORT])\n"
+    "                [--rate 500/s|2MB/s] [--timeout S] [--yes];  replay --list | --resume ID | "
+    "--stop ID\n"
+    "bring   export SELECTORS [--output F]     import F     backup DIR\n"
+    "heal    verify [--deep]     repair [--apply]     readers [--clear-stale]\n"
+    "selectors (a frame must fit all that are given)\n"
     "  -S, --since T   -U, --until T   event time: \"2026-01-02 03:04:05\", ISO with zone, -2h,\n"
     "                  now, today, yesterday, @epoch; --by-arrival: time of arrival here\n"
     "  --seq A[..B]    sequence numbers, both included; A.., oldest, newest, -N (the last N)\n"
-    "  -s, --shard [LOGSTORE/]N        may be repeated\n"
+    "  -s, --shard [LOGSTORE/]N   may be repeated     -t, --target NAME   for --state and orders\n"
+    "  --state pending|delivered|held|dead|skipped    where it stands with the target, or any\n"
     "  -g, --grep PCRE [-i] [-v]       message matches; -i ignores case, -v inverts\n"
     "  -n, --lines N   the newest N of these; +N the oldest N\n"
     "  -r, --reverse   newest first (list, cat)      --count   only the number (list, cat)\n"
-    "  -c, --config FILE   configuration; default /etc/sls-relay/sls-relay.json\n"
-    "  -D, --directory DIR the spool itself, live or a copy; no configuration needed\n"
     "exit: 0 fine, 1 nothing matched or behind, 2 damaged, 64 usage, 66 no spool, 69 not "
     "reachable,\n"
-    "      74 I/O, 75 interrupted, 77 permission, 78 configuration        man sls-spool(1)\n";
+    "      73 cannot create, 74 I/O, 75 interrupted or busy, 77 permission, 78 configuration\n"
+    "                                                                      man sls-spool(1)\n";
 
 int tool_fail(const struct slsr_err *err)
 {
@@ -95,6 +118,37 @@ int tool_usage(const char *fmt, ...)
     va_end(list);
     fputc('\n', stderr);
     return EXIT_USAGE_;
+}
+
+const char *tool_user(void)
+{
+    static char name[64];
+    const char *sudo = getenv("SUDO_USER");
+    const struct passwd *user = getpwuid(getuid());
+
+    if (sudo != NULL && sudo[0] != '\0' && getuid() == 0)
+        snprintf(name, sizeof(name), "%.60s", sudo);
+    else if (user != NULL)
+        snprintf(name, sizeof(name), "%.60s", user->pw_name);
+    else
+        snprintf(name, sizeof(name), "uid %lu", (unsigned long)getuid());
+    return name;
+}
+
+int tool_confirm(const struct tool *tool, uint64_t frames, const char *what)
+{
+    enum { ASK_ABOVE_FRAMES = 10000 };
+    char answer[16];
+
+    if (frames <= ASK_ABOVE_FRAMES || tool_given(tool, OPT_YES))
+        return 0;
+    if (isatty(STDIN_FILENO) != 1)
+        return tool_usage("%" PRIu64 " frames, %s: more than %d need --yes", frames, what,
+                          ASK_ABOVE_FRAMES);
+    fprintf(stderr, "%s: go on? [y/N] ", what);
+    if (fgets(answer, sizeof(answer), stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+        return 0;
+    return tool_usage("%s: not confirmed, nothing was done", what);
 }
 
 int64_t tool_now_ns(void)
@@ -216,9 +270,6 @@ static int find_verb(const struct tool *tool, const struct verb **out)
             return 0;
         }
     }
-    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-        if (strcmp(later[i], tool->verb) == 0)
-            return tool_usage("'%s' is not available in this version", tool->verb);
     const char *near = cli_args_nearest(tool->verb, names, VERB_COUNT);
     if (near != NULL)
         return tool_usage("unknown command '%s': did you mean '%s'?", tool->verb, near);
@@ -229,10 +280,13 @@ static int check_options(const struct tool *tool, const struct verb *verb)
 {
     uint64_t foreign = tool->given & ~(verb->options | OPTIONS_ALWAYS);
 
-    for (int id = OPT_CONFIG; id < OPT_LATER; id++)
+    for (int id = OPT_CONFIG; id < OPTION_END; id++)
         if ((foreign >> id & 1) != 0)
             return tool_usage("option '--%s' means nothing to '%s': leave it out",
                               options_name((enum option)id), verb->name);
+    if (tool->word_count > verb->words)
+        return tool_usage("'%s' behind '%s': leave it out, selectors are options, see --help",
+                          tool->words[verb->words], verb->name);
     return 0;
 }
 

@@ -11,7 +11,8 @@
 static const struct args_option table[] = {
     {OPT_CONFIG, 'c', true, "config"},
     {OPT_DIR, 'D', true, "directory"},
-    {OPT_OUTPUT, 'o', true, "output"},
+    {OPT_OUTPUT, 'o', true, "form"},
+    {OPT_FILE, 0, true, "output"},
     {OPT_HELP, 'h', false, "help"},
     {OPT_VERSION, 'V', false, "version"},
     {OPT_SINCE, 'S', true, "since"},
@@ -36,14 +37,15 @@ static const struct args_option table[] = {
     {OPT_RATE, 0, true, "rate"},
     {OPT_YES, 'y', false, "yes"},
     {OPT_TIMEOUT, 0, true, "timeout"},
-    {OPT_LATER, 0, true, "state"},
-    {OPT_LATER, 0, false, "dry-run"},
-    {OPT_LATER, 0, true, "reason"},
-    {OPT_LATER, 0, false, "list"},
-    {OPT_LATER, 0, true, "resume"},
-    {OPT_LATER, 0, true, "stop"},
-    {OPT_LATER, 0, false, "apply"},
-    {OPT_LATER, 0, false, "clear-stale"},
+    {OPT_STATE, 0, true, "state"},
+    {OPT_DRY_RUN, 0, false, "dry-run"},
+    {OPT_REASON, 0, true, "reason"},
+    {OPT_LIST, 0, false, "list"},
+    {OPT_RESUME, 0, true, "resume"},
+    {OPT_STOP, 0, true, "stop"},
+    {OPT_APPLY, 0, false, "apply"},
+    {OPT_CLEAR_STALE, 0, false, "clear-stale"},
+    {OPT_REPLAY, 0, false, "replay"},
 };
 enum { TABLE_SIZE = sizeof(table) / sizeof(table[0]) };
 
@@ -53,15 +55,6 @@ const char *options_name(enum option option)
         if (table[i].id == (int)option)
             return table[i].name;
     return "?";
-}
-
-/* Name of the option that args_next just returned, for those that share an id. */
-static const char *typed(const struct args *args)
-{
-    int i = args->next - 1;
-    if (args->value != NULL && args->argv[i] == args->value && i > 0)
-        i--;
-    return args->argv[i];
 }
 
 static bool whole(const char *text, uint64_t *value)
@@ -116,6 +109,12 @@ static int set_number(struct tool *tool, int id, const char *value)
         tool->lines_oldest = *value == '+';
         if (!whole(value + (*value == '+'), &tool->lines))
             return tool_usage("number '%s', -n: give N for the newest or +N for the oldest", value);
+        return 0;
+    case OPT_RESUME:
+    case OPT_STOP:
+        if (!whole(value, &tool->job) || tool->job == 0)
+            return tool_usage("job '%s', --%s: give its number, see replay --list", value,
+                              options_name((enum option)id));
         return 0;
     case OPT_MAX_BACKLOG:
         if (!whole(value, &tool->max_backlog))
@@ -179,6 +178,17 @@ static int set_option(struct tool *tool, int id, const char *value)
     case OPT_RATE:
         tool->rate = value;
         return 0;
+    case OPT_FILE:
+        tool->file = value;
+        return 0;
+    case OPT_STATE:
+        tool->state = value;
+        return 0;
+    case OPT_REASON:
+        tool->reason = value;
+        return 0;
+    case OPT_RESUME:
+    case OPT_STOP:
     case OPT_LINES:
     case OPT_MAX_AGE:
     case OPT_MAX_BACKLOG:
@@ -187,6 +197,17 @@ static int set_option(struct tool *tool, int id, const char *value)
     default:
         return 0; /* a flag: the bit in `given` is all */
     }
+}
+
+/* `--output` is the long name of -o, except for `export`, whose file it is. */
+static int settle_output(struct tool *tool)
+{
+    if (!tool_given(tool, OPT_FILE) || (tool->verb != NULL && strcmp(tool->verb, "export") == 0))
+        return 0;
+    if (tool_given(tool, OPT_OUTPUT))
+        return tool_usage("option '--output' was given twice: leave one out");
+    tool->given = (tool->given & ~OPTION_BIT(OPT_FILE)) | OPTION_BIT(OPT_OUTPUT);
+    return set_output(tool, tool->file);
 }
 
 int options_parse(struct tool *tool, int argc, char **argv)
@@ -199,16 +220,16 @@ int options_parse(struct tool *tool, int argc, char **argv)
     for (;;) {
         int id = cli_args_next(&args, table, TABLE_SIZE, &err);
         if (id == ARGS_END)
-            return 0;
+            return settle_output(tool);
         if (id < 0)
             return tool_fail(&err);
-        if (id == OPT_LATER)
-            return tool_usage("'%s' is not available in this version", typed(&args));
         if (id == ARGS_WORD && tool->verb == NULL)
             tool->verb = args.value;
-        else if (id == ARGS_WORD)
+        else if (id == ARGS_WORD && tool->word_count == WORDS_MAX)
             return tool_usage("'%s' behind '%s': leave it out, selectors are options, see --help",
                               args.value, tool->verb);
+        else if (id == ARGS_WORD)
+            tool->words[tool->word_count++] = args.value;
         else if ((rc = check_once(tool, id)) == 0)
             rc = set_option(tool, id, args.value);
         if (rc != 0)

@@ -3,17 +3,18 @@
  * First a walk counts (the plan: how many, how much, which span), then the same selection goes
  * through the library's delivery with a range of its own; no stored position of any target moves.
  * On INT or TERM what was sent is settled, then the summary names the sequence to go on from. The
- * far side may then have taken a few frames twice, never fewer than the summary says. */
+ * far side may then have taken a few frames twice, never fewer than the summary says. A job in the
+ * spool has the same in it, at most half a second old, for `--resume` after anything. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/text.h"
-#include "select.h"
+#include "job.h"
 #include "slsrelay/deliver.h"
 
-enum { ASK_ABOVE_FRAMES = 10000, DRAIN_MS = 5000 };
+enum { DRAIN_MS = 5000, SAY_JOB_FRAMES = 10000 };
 
 /* Where slsr_config_load looks when it is given no file. */
 #define DEFAULT_CONFIG "/etc/sls-relay/sls-relay.json"
@@ -38,7 +39,18 @@ struct replay {
     int64_t next_ns;
     int64_t began_ns;
     bool terminal;
+    /* the job; id 0: the spool cannot be written, there is none */
+    struct slsr_job job;
+    bool resumed;
+    uint64_t before; /* frames taken in earlier runs */
+    int64_t stored_ns;
+    struct {
+        uint64_t seq, offered;
+    } passed[64]; /* how many had been offered when this sequence was, to count what is settled */
+    size_t passed_count;
 };
+
+enum { STORE_NS = 500000000 };
 
 static bool count_frame(void *ctx, const struct slsr_frame *frame)
 {
@@ -65,8 +77,11 @@ static int count(struct replay *replay, struct slsr_err *err)
 {
     struct tool *tool = replay->tool;
     int rc = select_init(&replay->sel, tool, err);
-    uint64_t from = replay->sel.from;
+    uint64_t from;
 
+    if (rc == 0 && replay->resumed)
+        rc = job_select(&replay->job, tool, &replay->sel, err);
+    from = replay->sel.from;
     replay->limit = UINT64_MAX;
     if (rc == 0 && tool_given(tool, OPT_LINES)) {
         replay->limit = tool->lines;
@@ -98,22 +113,6 @@ static void print_plan(const struct replay *replay)
     fprintf(stderr, " port %d)\n", replay->target->port);
 }
 
-/* 0: go on; else the exit code. */
-static int confirm(const struct replay *replay)
-{
-    char answer[16];
-
-    if (replay->frames <= ASK_ABOVE_FRAMES || tool_given(replay->tool, OPT_YES))
-        return 0;
-    if (isatty(STDIN_FILENO) != 1)
-        return tool_usage("%" PRIu64 " frames, replay: more than %d need --yes", replay->frames,
-                          ASK_ABOVE_FRAMES);
-    fputs("Send them? [y/N] ", stderr);
-    if (fgets(answer, sizeof(answer), stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
-        return 0;
-    return tool_usage("replay: not confirmed, nothing was sent");
-}
-
 /* Frames per second from "500/s" or "2MB/s" (by the average size of what is selected). */
 static bool read_rate(const struct replay *replay, const char *text, int64_t *frames_s)
 {
@@ -137,6 +136,50 @@ static bool read_rate(const struct replay *replay, const char *text, int64_t *fr
     return true;
 }
 
+/* Remembers (sequence, frames offered so far) at growing distances: enough to count what is settled
+ * to within a few frames, and exactly at the end. */
+static void mark_passed(struct replay *replay)
+{
+    const size_t most = sizeof(replay->passed) / sizeof(replay->passed[0]);
+    const uint64_t step = replay->frames / most + 1;
+
+    if (replay->offered % step != 0 || replay->passed_count == most)
+        return;
+    replay->passed[replay->passed_count].seq = replay->seen;
+    replay->passed[replay->passed_count++].offered = replay->offered;
+}
+
+static uint64_t settled_frames(const struct replay *replay)
+{
+    uint64_t frames = 0;
+
+    if (replay->settled > replay->seen)
+        return replay->offered;
+    for (size_t i = 0; i < replay->passed_count; i++)
+        if (replay->passed[i].seq < replay->settled)
+            frames = replay->passed[i].offered;
+    return frames;
+}
+
+/* Into the spool, at most twice a second unless `final`. A failure costs only the resumption. */
+static void store_job(struct replay *replay, enum slsr_job_state state, bool final)
+{
+    const int64_t now = tool_now_ns();
+    struct slsr_err err;
+
+    if (replay->job.id == 0 || (!final && now - replay->stored_ns < STORE_NS))
+        return;
+    replay->stored_ns = now;
+    replay->job.state = state;
+    replay->job.cursor = replay->settled;
+    replay->job.done = replay->before + settled_frames(replay);
+    snprintf(replay->job.error, sizeof(replay->job.error), "%.199s", replay->error);
+    if (slsr_job_update(replay->tool->spool, &replay->job, &err) != 0 && final)
+        fprintf(stderr, "sls-spool: %s; the job's state is not stored\n", err.text);
+    if (replay->job.stop_wanted)
+        slsr_stop_request(&replay->tool->stop);
+}
+
 static bool want(void *ctx, const struct slsr_frame *frame)
 {
     struct replay *replay = ctx;
@@ -146,6 +189,7 @@ static bool want(void *ctx, const struct slsr_frame *frame)
     if (frame->seq > replay->seen) { /* delivery asks again after a lost connection */
         replay->seen = frame->seq;
         replay->offered++;
+        mark_passed(replay);
     }
     return true;
 }
@@ -205,6 +249,7 @@ static void report(void *ctx, const struct slsr_target_state *state)
     replay->error[sizeof(replay->error) - 1] = '\0';
     if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
         replay->error[0] = '\0';
+    store_job(replay, SLSR_JOB_RUNNING, false);
     if (!replay->terminal || now < replay->next_ns)
         return; /* in a file or a pipe the summary is all */
     replay->next_ns = now + INT64_C(200000000);
@@ -217,8 +262,11 @@ static void print_resume(const struct replay *replay)
         fputs("no frame was taken", stderr);
     else
         fprintf(stderr, "all selected frames before seq %" PRIu64 " were taken", replay->settled);
-    fprintf(stderr, ": go on with the same selectors and --seq %" PRIu64 "..%" PRIu64 "\n",
-            replay->settled, replay->last);
+    fputs(": go on with ", stderr);
+    if (replay->job.id != 0)
+        fprintf(stderr, "replay --resume %" PRIu64 ", or ", replay->job.id);
+    fprintf(stderr, "the same selectors and --seq %" PRIu64 "..%" PRIu64 "\n", replay->settled,
+            replay->last);
 }
 
 static int not_reached(const struct replay *replay)
@@ -290,7 +338,50 @@ static int send_all(struct replay *replay)
     replay->settled = replay->first;
     replay->began_ns = tool_now_ns();
     replay->terminal = isatty(STDERR_FILENO) == 1;
-    return summary(replay, slsr_deliver_run(&delivery, &err), &err);
+    store_job(replay, SLSR_JOB_RUNNING, true);
+    int rc = slsr_deliver_run(&delivery, &err);
+    if (rc == 0)
+        replay->settled = replay->last + 1;
+    store_job(replay, rc == 0 ? SLSR_JOB_DONE : SLSR_JOB_STOPPED, true);
+    return summary(replay, rc, &err);
+}
+
+/* The job of this command: a new one, or the one that is resumed. */
+static void begin_job(struct replay *replay)
+{
+    struct slsr_job *job = &replay->job;
+    struct slsr_err err;
+    struct slsr_ledger_entry entry = {.kind = "replay", .reason = "operator"};
+
+    replay->before = job->frames > replay->frames ? job->frames - replay->frames : 0;
+    job->pid = getpid();
+    if (replay->resumed)
+        return;
+    replay->before = 0;
+    job->from = job->cursor = replay->first;
+    job->to = replay->last + 1;
+    job->frames = replay->frames;
+    job->bytes = replay->bytes;
+    if (!job_from_tool(job, replay->tool, &replay->sel)) {
+        fputs("sls-spool: these selectors are too long to be remembered: this replay cannot be "
+              "resumed by its number\n",
+              stderr);
+    } else if (slsr_job_add(replay->tool->spool, job, &replay->sel.within, &err) != 0) {
+        job->id = 0;
+        fprintf(stderr,
+                "sls-spool: this replay cannot be resumed by its number, for the spool "
+                "cannot be written: %s\n",
+                err.text);
+    } else {
+        snprintf(entry.who, sizeof(entry.who), "%s", tool_user());
+        snprintf(entry.target, sizeof(entry.target), "%.63s", job->target);
+        entry.from_seq = job->from;
+        entry.to_seq = job->to;
+        entry.frames = job->frames;
+        entry.bytes = job->bytes;
+        snprintf(entry.text, sizeof(entry.text), "job %" PRIu64, job->id);
+        slsr_ledger_add(replay->tool->spool, &entry, NULL);
+    }
 }
 
 /* The target by -t (configuration) or --to (URL, then ours to free). 0 or the exit code. */
@@ -337,21 +428,46 @@ int verb_replay(struct tool *tool)
     struct replay replay = {.tool = tool};
     struct slsr_target_config own = {0};
     struct slsr_err err = {0};
-    int code = find_target(&replay, &own);
+    int code = 0;
 
+    if (tool_given(tool, OPT_LIST))
+        return job_list(tool);
+    if (tool_given(tool, OPT_STOP))
+        return job_stop(tool);
+    if (tool_given(tool, OPT_RESUME)) {
+        replay.resumed = true;
+        code = job_to_tool(&replay.job, tool);
+    }
+    if (code == 0)
+        code = find_target(&replay, &own);
     if (code == 0 && count(&replay, &err) != 0)
         code = tool_fail(&err);
     else if (code == 0 && slsr_stop_requested(&tool->stop))
         code = EXIT_AGAIN;
-    else if (code == 0 && replay.frames == 0) {
+    else if (code == 0 && replay.frames == 0 && replay.resumed && !tool->damaged) {
+        fprintf(stderr, "replay: job %" PRIu64 " has nothing left to send\n", replay.job.id);
+        replay.job.state = SLSR_JOB_DONE;
+        replay.job.done = replay.job.frames;
+        slsr_job_update(tool->spool, &replay.job, NULL);
+        slsr_target_free(&own);
+        select_fini(&replay.sel);
+        return 0;
+    } else if (code == 0 && replay.frames == 0) {
         code = tool_no_match(tool, ": nothing was sent");
     }
     if (code == 0) {
         print_plan(&replay);
-        code = confirm(&replay);
+        if (!tool_given(tool, OPT_DRY_RUN) && !replay.resumed)
+            code = tool_confirm(tool, replay.frames, "replay");
     }
-    if (code == 0)
+    if (code == 0 && !tool_given(tool, OPT_DRY_RUN)) {
+        begin_job(&replay);
+        if (replay.job.id != 0 && replay.frames > SAY_JOB_FRAMES)
+            fprintf(stderr,
+                    "replay: job %" PRIu64 "; after an interruption: replay --resume %" PRIu64 "\n",
+                    replay.job.id, replay.job.id);
         code = send_all(&replay);
+    }
     select_fini(&replay.sel);
     slsr_target_free(&own);
     return code;

@@ -12,6 +12,7 @@
 
 #include "common/when.h"
 #include "select.h"
+#include "state.h"
 
 /* One end of --seq: a number, oldest, newest, -N. */
 static bool sequence_word(const char *text, size_t n, uint64_t oldest, uint64_t next, uint64_t *out)
@@ -90,6 +91,17 @@ static int read_times(struct selection *sel, struct tool *tool, struct slsr_err 
     if (sel->since_ns > sel->until_ns)
         return slsr_fail(err, SLSR_EUSAGE,
                          "--since lies behind --until: turn them round, or leave one out");
+    if (sel->from == sel->to)
+        return 0;
+    if (tool->until != NULL && sel->until_ns < INT64_MAX - 1000000) {
+        uint64_t end = sel->to;
+        int rc = slsr_spool_until_time(tool->spool, floor_ms(sel->until_ns) + 1, sel->by_arrival,
+                                       &end, err);
+        if (rc != 0)
+            return rc;
+        if (end < sel->to)
+            sel->to = end > sel->from ? end : sel->from;
+    }
     if (tool->since == NULL || sel->from == sel->to)
         return 0;
     int rc =
@@ -121,6 +133,8 @@ static int read_pattern(struct selection *sel, const struct tool *tool, struct s
     }
     pcre2_jit_compile(pattern, PCRE2_JIT_COMPLETE); /* only faster; without it is fine too */
     sel->pattern = pattern;
+    if (!tool_given(tool, OPT_IGNORE_CASE) && !tool_given(tool, OPT_INVERT))
+        sel->literal_n = literal_of(tool->pattern, sel->literal);
     sel->match = pcre2_match_data_create(1, NULL);
     if (sel->match == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
@@ -150,13 +164,71 @@ int select_init(struct selection *sel, struct tool *tool, struct slsr_err *err)
         return rc;
     if (tool->pattern != NULL && (rc = read_pattern(sel, tool, err)) != 0)
         return rc;
+    if (tool->state != NULL) {
+        const unsigned states = state_parse(tool->state);
+        if (states == 0)
+            return slsr_fail(err, SLSR_EUSAGE,
+                             "state '%s', --state: give pending, delivered, held, dead or skipped",
+                             tool->state);
+        if ((rc = select_states(sel, tool, states, err)) != 0)
+            return rc;
+    }
     sel->filtered = tool->since != NULL || tool->until != NULL || tool->shard_count > 0 ||
                     tool->pattern != NULL;
     return 0;
 }
 
+int select_states(struct selection *sel, struct tool *tool, unsigned states, struct slsr_err *err)
+{
+    struct slsr_spans in = {0};
+    struct slsr_spans outside = {0};
+    struct slsr_spans both = {0};
+    bool ok = true;
+    int rc = state_spans(tool, states, &in, err);
+
+    if (rc == 0 && sel->stated) { /* what is in both */
+        ok = slsr_spans_without(&sel->within, &in, &outside) &&
+             slsr_spans_without(&sel->within, &outside, &both);
+        slsr_spans_free(&in);
+        in = both;
+    }
+    slsr_spans_free(&outside);
+    slsr_spans_free(&sel->within);
+    sel->within = in;
+    sel->stated = true;
+    if (rc != 0)
+        return rc;
+    if (!ok)
+        return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    if (in.count == 0) {
+        sel->to = sel->from;
+        return 0;
+    }
+    if (in.items[0].from > sel->from)
+        sel->from = in.items[0].from < sel->to ? in.items[0].from : sel->to;
+    if (in.items[in.count - 1].to < sel->to)
+        sel->to = in.items[in.count - 1].to > sel->from ? in.items[in.count - 1].to : sel->from;
+    return 0;
+}
+
+uint64_t select_frames(const struct selection *sel)
+{
+    uint64_t frames = 0;
+
+    if (!sel->stated)
+        return sel->to - sel->from;
+    for (size_t i = 0; i < sel->within.count; i++) {
+        const struct slsr_span *span = &sel->within.items[i];
+        uint64_t from = span->from > sel->from ? span->from : sel->from;
+        uint64_t to = span->to < sel->to ? span->to : sel->to;
+        frames += from < to ? to - from : 0;
+    }
+    return frames;
+}
+
 void select_fini(struct selection *sel)
 {
+    slsr_spans_free(&sel->within);
     pcre2_match_data_free(sel->match);
     pcre2_code_free(sel->pattern);
     sel->match = NULL;
@@ -204,6 +276,8 @@ static bool pattern_fits(struct selection *sel, const struct slsr_frame *frame)
 
 bool select_wants(struct selection *sel, const struct slsr_frame *frame)
 {
+    if (sel->stated && !slsr_spans_has(&sel->within, frame->seq))
+        return false;
     if (!sel->filtered)
         return frame->seq >= sel->from && frame->seq < sel->to;
     if (sel->pattern_failed || !time_fits(sel, frame) || !shard_fits(sel->tool, &frame->stream))

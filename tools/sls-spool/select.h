@@ -2,6 +2,9 @@
 #ifndef SLS_SPOOL_SELECT_H
 #define SLS_SPOOL_SELECT_H
 
+#include "slsrelay/control.h"
+
+#include "literal.h"
 #include "tool.h"
 
 struct selection {
@@ -9,8 +12,12 @@ struct selection {
     uint64_t from, to;          /* [from, to): what a walk has to look at */
     int64_t since_ns, until_ns; /* inclusive both; INT64_MIN/MAX: open */
     bool by_arrival;
-    bool filtered; /* frames inside [from, to) may be left out */
-    void *pattern; /* compiled PCRE2, or NULL */
+    bool filtered;            /* frames inside [from, to) may be left out */
+    struct slsr_spans within; /* --state: only these, when `stated` */
+    bool stated;
+    char literal[LITERAL_MAX]; /* every match contains it */
+    size_t literal_n;          /* 0: no such text is known */
+    void *pattern;             /* compiled PCRE2, or NULL */
     void *match;
     bool pattern_failed; /* a frame was too costly for the pattern; err has the sentence */
     struct slsr_err err;
@@ -18,6 +25,10 @@ struct selection {
 
 /* Reads the selectors against the spool as it is now. 0 or an error. End with select_fini. */
 int select_init(struct selection *sel, struct tool *tool, struct slsr_err *err);
+/* Narrows it to frames in these states (state.h), beside --state. Before the walks. */
+int select_states(struct selection *sel, struct tool *tool, unsigned states, struct slsr_err *err);
+/* Exact number of frames when no frame has to be looked at. */
+uint64_t select_frames(const struct selection *sel);
 void select_fini(struct selection *sel);
 /* Does the frame belong? Also false once pattern_failed. */
 bool select_wants(struct selection *sel, const struct slsr_frame *frame);

@@ -44,6 +44,14 @@ static int show_selected(struct tool *tool, bool table)
     print_begin(&show.printer, tool->output, table);
     int rc = select_init(&sel, tool, &err);
     from = sel.from;
+    if (rc == 0 && show.count_only && !sel.filtered) { /* nothing has to be read */
+        uint64_t frames = select_frames(&sel);
+        if (tool_given(tool, OPT_LINES) && tool->lines < frames)
+            frames = tool->lines;
+        select_fini(&sel);
+        printf("%" PRIu64 "\n", frames);
+        return frames > 0 ? 0 : tool_no_match(tool, "");
+    }
     if (rc == 0 && tool_given(tool, OPT_LINES)) {
         show.limit = tool->lines;
         /* The newest N: find where they start, unless we start at the newest anyway. */

@@ -53,8 +53,20 @@ enum option {
     OPT_RATE,
     OPT_YES,
     OPT_TIMEOUT,
-    OPT_LATER /* named in the interface, not there yet */
+    OPT_FILE, /* --output: the form, but the file of `export` */
+    OPT_STATE,
+    OPT_DRY_RUN,
+    OPT_REASON,
+    OPT_LIST,
+    OPT_RESUME,
+    OPT_STOP,
+    OPT_APPLY,
+    OPT_CLEAR_STALE,
+    OPT_REPLAY,
+    OPTION_END
 };
+
+enum { WORDS_MAX = 2 };
 
 /* [LOGSTORE/]N */
 struct shard_pick {
@@ -71,6 +83,10 @@ struct tool {
     const char *verb;
     const char *config_file, *dir;
     const char *since, *until, *seq, *pattern, *target, *to, *rate;
+    const char *file, *state, *reason;
+    const char *words[WORDS_MAX]; /* behind the verb */
+    size_t word_count;
+    uint64_t job; /* --resume, --stop */
     struct shard_pick shards[SHARD_PICKS_MAX];
     size_t shard_count;
     enum output output;
@@ -120,8 +136,15 @@ int options_parse(struct tool *tool, int argc, char **argv);
 #define OPTIONS_SELECT                                                                             \
     (OPTION_BIT(OPT_SINCE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_BY_ARRIVAL) |                  \
      OPTION_BIT(OPT_SEQ) | OPTION_BIT(OPT_SHARD) | OPTION_BIT(OPT_GREP) |                          \
-     OPTION_BIT(OPT_IGNORE_CASE) | OPTION_BIT(OPT_INVERT) | OPTION_BIT(OPT_LINES))
+     OPTION_BIT(OPT_IGNORE_CASE) | OPTION_BIT(OPT_INVERT) | OPTION_BIT(OPT_LINES) |                \
+     OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_TARGET))
 const char *options_name(enum option option);
+
+/* Name of the person at the keyboard, for the ledger. Static text. */
+const char *tool_user(void);
+/* The rule for everything that sends or changes: more than 10,000 frames are confirmed on a
+ * terminal or need --yes. 0: go on; else the exit code, said. */
+int tool_confirm(const struct tool *tool, uint64_t frames, const char *what);
 
 /* the verbs */
 int verb_status(struct tool *tool);
@@ -133,5 +156,15 @@ int verb_targets(struct tool *tool);
 int verb_verify(struct tool *tool);
 int verb_stats(struct tool *tool);
 int verb_replay(struct tool *tool);
+int verb_order(struct tool *tool); /* pause resume flush seek hold release skip requeue purge */
+int verb_gaps(struct tool *tool);
+int verb_top(struct tool *tool);
+int verb_shape(struct tool *tool);
+int verb_audit(struct tool *tool);
+int verb_export(struct tool *tool);
+int verb_import(struct tool *tool);
+int verb_backup(struct tool *tool);
+int verb_repair(struct tool *tool);
+int verb_readers(struct tool *tool);
 
 #endif

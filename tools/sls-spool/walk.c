@@ -10,7 +10,7 @@
 
 /* Going back: frames looked at in one piece. Their copies are the memory in use (256 frames of at
  * most some 64 KiB); positions alone are small, so counting back takes bigger steps. */
-enum { REVERSE_BLOCK = 256, COUNT_BLOCK = 8192 };
+enum { REVERSE_BLOCK = 256, COUNT_BLOCK = 8192, SEARCH_BYTES = 1024 * 1024 };
 
 static int open_range(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
                       struct slsr_range **range, struct slsr_err *err)
@@ -25,6 +25,43 @@ static int open_range(struct selection *sel, struct tool *tool, uint64_t from, u
     return rc;
 }
 
+/* The next frame that may belong: over what --state leaves out, and over runs without the literal
+ * of the pattern, which is what makes a search as fast as memory. */
+static int next_frame(struct selection *sel, struct slsr_range *range, struct slsr_frame *frame,
+                      struct slsr_err *err)
+{
+    for (;;) {
+        struct slsr_run run;
+        uint64_t at = slsr_range_position(range);
+
+        if (sel->stated) {
+            const struct slsr_span *span = slsr_spans_find(&sel->within, at);
+            if (span == NULL)
+                return SLSR_ENOMATCH;
+            if (span->from > at)
+                slsr_range_seek(range, span->from);
+        }
+        if (sel->literal_n == 0)
+            return slsr_range_next(range, frame, err);
+        int rc = slsr_range_next_run(range, SEARCH_BYTES, &run, err);
+        if (rc != 0)
+            return rc;
+        const char *hit = memmem(run.wire.p, run.wire.n, sel->literal, sel->literal_n);
+        if (hit == NULL)
+            continue;
+        uint32_t low = 0; /* the frame that it lies in */
+        for (uint32_t high = run.count; low < high;) {
+            uint32_t middle = low + (high - low) / 2;
+            if (run.ends[middle] > (size_t)(hit - run.wire.p))
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        slsr_range_seek(range, run.first + low);
+        return slsr_range_next(range, frame, err);
+    }
+}
+
 int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
                  select_visit *visit, void *ctx, struct slsr_err *err)
 {
@@ -36,7 +73,7 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
         return 0;
     int rc = open_range(sel, tool, from, to, &range, err);
     while (rc == 0 && !slsr_stop_requested(&tool->stop)) {
-        rc = slsr_range_next(range, &frame, err);
+        rc = next_frame(sel, range, &frame, err);
         if (rc == SLSR_ECORRUPT) {
             uint64_t position = slsr_range_position(range);
             tool->damaged = true;
@@ -83,7 +120,7 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
     int rc = 0;
 
     *seq = sel->from;
-    if (!sel->filtered || n == 0) {
+    if ((!sel->filtered && !sel->stated) || n == 0) {
         if (n < sel->to - sel->from)
             *seq = sel->to - n;
         return 0;
