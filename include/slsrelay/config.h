@@ -27,7 +27,15 @@ enum slsr_body {
 };
 enum slsr_oversize { SLSR_OVER_TRUNCATE, SLSR_OVER_SPLIT, SLSR_OVER_DEAD };
 enum slsr_newline { SLSR_NL_ESCAPE, SLSR_NL_KEEP, SLSR_NL_SPACE };
-enum slsr_utf8 { SLSR_UTF8_REPLACE, SLSR_UTF8_ESCAPE, SLSR_UTF8_DROP };
+enum slsr_utf8 { SLSR_UTF8_REPLACE, SLSR_UTF8_ESCAPE, SLSR_UTF8_DROP, SLSR_UTF8_KEEP };
+/* How body kv keeps a key or value that holds the separator from looking like two. */
+enum slsr_kv_quote { SLSR_KV_AUTO, SLSR_KV_ALWAYS, SLSR_KV_ESCAPE, SLSR_KV_NONE };
+/* Digits of a second in RFC 5424: AUTO is six when the log has any, else none; NIL writes "-" in
+ * place of the whole timestamp; FRACTION_0 + n is n digits, 0..6. */
+enum slsr_fraction { SLSR_FRACTION_AUTO, SLSR_FRACTION_NIL, SLSR_FRACTION_0 };
+enum slsr_leef_version { SLSR_LEEF_1, SLSR_LEEF_2 };
+/* What bodies cef and leef do with fields that the mapping does not name. */
+enum slsr_rest { SLSR_REST_ALL, SLSR_REST_NONE };
 enum slsr_when_full { SLSR_FULL_BLOCK, SLSR_FULL_DROP_OLDEST };
 enum slsr_protocol { SLSR_TCP, SLSR_TLS, SLSR_UDP, SLSR_RELP, SLSR_RELP_TLS };
 enum slsr_tls_version { SLSR_TLS_1_2, SLSR_TLS_1_3 };
@@ -84,17 +92,53 @@ struct slsr_source_config {
     char *ca_file;
 };
 
+/* Ordered texts, and an ordered mapping of texts: as the file has them. */
+struct slsr_texts {
+    char **items;
+    size_t count;
+};
+struct slsr_map {
+    struct slsr_map_entry {
+        char *group; /* format.structured_data: SD-ID; NULL elsewhere */
+        char *name;  /* NULL: a group without entries */
+        char *value;
+    } * items;
+    size_t count;
+};
+
+/* Texts marked (T) are templates: docs/format.md. All zero is a valid configuration. */
 struct slsr_format_config {
     enum slsr_format_protocol protocol;
     enum slsr_body body;
     char *sep;
-    int facility;   /* 0..23 */
-    int severity;   /* 0..7 */
-    char *hostname; /* NULL: this machine's name */
-    char *tag;      /* APP-NAME; NULL: "-" */
-    char *procid;
-    char *msgid;
+    enum slsr_kv_quote kv_quote;
+    int facility;                                     /* 0..23 */
+    int severity;                                     /* 0..7 */
+    char *facility_field, *severity_field;            /* name of a field */
+    struct slsr_map facility_map, severity_map;       /* its value -> name or number */
+    struct slsr_texts facility_rules, severity_rules; /* "if FILTER then NAME" */
+    char *hostname;                                   /* (T) NULL: this machine's name */
+    char *tag;                                        /* (T) APP-NAME; NULL: "-" */
+    char *procid;                                     /* (T) */
+    char *msgid;                                      /* (T) */
     bool provenance;
+    int64_t enterprise;              /* private enterprise number of our SD-IDs; 0: 32473 */
+    struct slsr_map structured_data; /* SD-ID, PARAM-NAME -> (T) */
+    enum slsr_fraction fraction;
+    bool bom;                           /* MSG of RFC 5424 begins with U+FEFF */
+    struct slsr_texts include, exclude; /* keys; a "*" at the end stands for anything */
+    struct slsr_map rename;             /* old key -> new key */
+    char *filter;                       /* logs for which it is not true are dropped; NULL: none */
+    char *template_text;                /* (T) of body template */
+    char *raw_field;                    /* of body raw; NULL: content, message or the first */
+    char *cef_vendor, *cef_product, *cef_version, *cef_class_id, *cef_name, *cef_severity; /* (T) */
+    struct slsr_map cef_extension; /* key -> (T) */
+    enum slsr_rest cef_fields;
+    enum slsr_leef_version leef_version;
+    char *leef_vendor, *leef_product, *leef_device_version, *leef_event_id; /* (T) */
+    char *leef_delimiter;            /* 2.0: one character, or its code such as x5E, 0x09 */
+    struct slsr_map leef_attributes; /* key -> (T) */
+    enum slsr_rest leef_fields;
     char *time_zone; /* "UTC", "local" or an IANA name */
     int64_t max_message_bytes;
     enum slsr_oversize oversize;

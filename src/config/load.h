@@ -90,6 +90,13 @@ void config_value_free(const struct option *option, void *area);
 /* Struct of the rows that begin with prefix; i counts sources or targets. */
 void *config_area(struct slsr_config *config, const char *path, size_t i);
 
+/* --- maps.c: OPT_TEXTS, OPT_MAP, OPT_GROUPS --- */
+void config_many_set(struct config_load *load, const struct option *option, void *area,
+                     const json_t *value, const char *path);
+/* null for other kinds */
+json_t *config_many_get(const struct option *option, const void *area);
+void config_many_free(const struct option *option, void *area);
+
 /* --- secrets.c --- */
 #define CONFIG_MASK "***"
 /* Reads *_file and systemd credentials; warns of inline secrets in a public file. */

@@ -22,6 +22,9 @@ enum option_kind {
     OPT_CODE,     /* like OPT_ENUM, the number itself is accepted too (facility, severity) */
     OPT_LIST,     /* array of strings, or one string with commas; a size_t count stands right
                      behind the member */
+    OPT_TEXTS,    /* array of strings */
+    OPT_MAP,      /* object of texts */
+    OPT_GROUPS,   /* object of objects of texts, each text or a list of them */
     OPT_POSITION, /* where to begin reading */
     OPT_ANY       /* only compared with its default (keys of later versions) */
 };

@@ -115,6 +115,7 @@ const char *options_kind_name(enum option_kind kind)
         [OPT_REAL] = "number",         [OPT_DURATION] = "duration", [OPT_SIZE] = "size",
         [OPT_SHARE] = "size or share", [OPT_ENUM] = "name",         [OPT_CODE] = "name or number",
         [OPT_LIST] = "list of texts",  [OPT_POSITION] = "position", [OPT_ANY] = "-",
+        [OPT_TEXTS] = "list of texts", [OPT_MAP] = "object",        [OPT_GROUPS] = "object",
     };
 
     return names[kind];

@@ -198,9 +198,12 @@ static void set_enum(struct config_load *load, const struct option *option, void
                      const json_t *value, const char *path)
 {
     const char *text = json_string_value(value);
-    char names[300], shown[48];
+    char names[300], shown[48], digits[24];
     int number = -1, top = 0;
 
+    snprintf(digits, sizeof digits, "%lld", (long long)json_integer_value(value));
+    if (option->kind == OPT_ENUM && json_is_integer(value))
+        text = digits; /* a name may be a number */
     for (const char *p = option->names; *p != '\0'; p++)
         top += *p == '|';
     if (text != NULL)
@@ -485,6 +488,11 @@ void config_value_set(struct config_load *load, const struct option *option, voi
     case OPT_POSITION:
         set_position(load, area, value, path);
         break;
+    case OPT_TEXTS:
+    case OPT_MAP:
+    case OPT_GROUPS:
+        config_many_set(load, option, area, value, path);
+        break;
     case OPT_ANY:
         break;
     }
@@ -567,7 +575,7 @@ json_t *config_value_get(const struct option *option, const void *area)
     case OPT_POSITION:
         return get_position(area);
     default:
-        return json_null();
+        return config_many_get(option, area);
     }
 }
 
@@ -579,6 +587,8 @@ void config_value_free(const struct option *option, void *area)
         return;
     if (option->kind == OPT_LIST) {
         free_list(member(option, area));
+    } else if (option->kind == OPT_TEXTS || option->kind == OPT_MAP || option->kind == OPT_GROUPS) {
+        config_many_free(option, area);
     } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT ||
                option->kind == OPT_SECRET) {
         /* All texts: a proxy may hold a password, and a query names what is watched. */

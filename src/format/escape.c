@@ -61,6 +61,14 @@ size_t utf8_cut(const char *text, size_t n)
     return n;
 }
 
+size_t text_cut(const char *text, size_t n)
+{
+    size_t cut = n;
+    while (cut > 0 && n - cut < 4 && ((uint8_t)text[cut] & 0xc0) == 0x80)
+        cut--;
+    return n - cut < 4 && cut > 0 ? cut : n;
+}
+
 static char *put_hex(char *out, uint8_t b)
 {
     out[0] = '\\';
@@ -114,6 +122,10 @@ static char *put_invalid(char *out, const uint8_t *p, size_t n, const struct tex
     }
     if (rules->utf8 == SLSR_UTF8_DROP)
         return out;
+    if (rules->utf8 == SLSR_UTF8_KEEP) {
+        memcpy(out, p, n);
+        return out + n;
+    }
     for (size_t i = 0; i < n; i++) {
         if (rules->style == TEXT_JSON)
             *out++ = '\\'; /* the backslash of \xHH, itself escaped */
@@ -179,14 +191,35 @@ static inline bool dirty_byte(uint8_t b, bool controls, bool quotes)
            (quotes && (b == '"' || b == '\\'));
 }
 
+/* Non-zero when a lane is 0 (exact for the lowest, which is all that counts here). */
+static inline uint64_t zero_lanes(uint64_t w)
+{
+    return (w - LANES(1)) & ~w & LANES(0x80);
+}
+
+/* What is looked for while copying: never stops it. */
+struct mark {
+    bool on;
+    uint8_t a, b;
+    uint64_t seen; /* not 0: one was there, or may have been */
+};
+
+static inline uint64_t mark_lanes(uint64_t w, const struct mark *mark)
+{
+    return zero_lanes(w ^ LANES(mark->a)) | zero_lanes(w ^ LANES(mark->b));
+}
+
 /* Copies the clean bytes at the head of a text shorter than 16; returns their number. */
-ALWAYS_INLINE size_t clean_short(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+ALWAYS_INLINE size_t clean_short(char *out, const uint8_t *in, size_t n, bool controls, bool quotes,
+                                 struct mark *mark)
 {
     size_t i = 0;
     if (HAVE_LANES && n >= 8) {
         uint64_t head, tail;
         memcpy(&head, in, 8);
         memcpy(&tail, in + n - 8, 8);
+        if (mark->on)
+            mark->seen |= mark_lanes(head, mark) | mark_lanes(tail, mark);
         uint64_t bad = dirty_lanes(head, controls, quotes);
         memcpy(out, &head, 8);
         if (bad != 0)
@@ -200,6 +233,8 @@ ALWAYS_INLINE size_t clean_short(char *out, const uint8_t *in, size_t n, bool co
         memcpy(&head, in, 4);
         memcpy(&tail, in + n - 4, 4);
         uint64_t both = (uint64_t)tail << 32 | head;
+        if (mark->on)
+            mark->seen |= mark_lanes(both, mark);
         uint64_t bad = dirty_lanes(both, controls, quotes);
         memcpy(out, &head, 4);
         memcpy(out + n - 4, &tail, 4);
@@ -208,15 +243,19 @@ ALWAYS_INLINE size_t clean_short(char *out, const uint8_t *in, size_t n, bool co
         size_t lane = (size_t)__builtin_ctzll(bad) / 8;
         return lane < 4 ? lane : n - 8 + lane;
     }
-    for (; i < n && !dirty_byte(in[i], controls, quotes); i++)
+    for (; i < n && !dirty_byte(in[i], controls, quotes); i++) {
         out[i] = (char)in[i];
+        mark->seen |= mark->on && (in[i] == mark->a || in[i] == mark->b);
+    }
     return i;
 }
 
-ALWAYS_INLINE size_t clean_run(char *out, const uint8_t *in, size_t n, bool controls, bool quotes)
+ALWAYS_INLINE size_t clean_run(char *out, const uint8_t *in, size_t n, bool controls, bool quotes,
+                               struct mark *mark)
 {
     size_t i = 0;
 #ifdef __SSE2__
+    const __m128i mark_a = _mm_set1_epi8((char)mark->a), mark_b = _mm_set1_epi8((char)mark->b);
     const __m128i space = _mm_set1_epi8(0x20), del = _mm_set1_epi8(0x7f);
     for (; n - i >= 16; i += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(in + i));
@@ -226,6 +265,9 @@ ALWAYS_INLINE size_t clean_run(char *out, const uint8_t *in, size_t n, bool cont
         if (quotes)
             bad = _mm_or_si128(bad, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
                                                  _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+        if (mark->on)
+            mark->seen |= (unsigned)_mm_movemask_epi8(
+                _mm_or_si128(_mm_cmpeq_epi8(v, mark_a), _mm_cmpeq_epi8(v, mark_b)));
         int mask = _mm_movemask_epi8(bad);
         if (mask != 0)
             return i + (size_t)__builtin_ctz((unsigned)mask);
@@ -235,12 +277,14 @@ ALWAYS_INLINE size_t clean_run(char *out, const uint8_t *in, size_t n, bool cont
         uint64_t w;
         memcpy(&w, in + i, 8);
         memcpy(out + i, &w, 8);
+        if (mark->on)
+            mark->seen |= mark_lanes(w, mark);
         uint64_t bad = dirty_lanes(w, controls, quotes);
         if (bad != 0)
             return i + (size_t)__builtin_ctzll(bad) / 8;
     }
 #endif
-    return i + clean_short(out + i, in + i, n - i, controls, quotes);
+    return i + clean_short(out + i, in + i, n - i, controls, quotes, mark);
 }
 
 /* Where reading and writing stand; small enough to come back in registers. */
@@ -263,10 +307,11 @@ static __attribute__((noinline)) struct place put_stretch(struct place at, const
 }
 
 ALWAYS_INLINE char *put(char *out, const uint8_t *p, const uint8_t *end,
-                        const struct text_rules *rules, bool controls, bool quotes)
+                        const struct text_rules *rules, bool controls, bool quotes,
+                        struct mark *mark)
 {
     for (;;) {
-        size_t n = clean_run(out, p, (size_t)(end - p), controls, quotes);
+        size_t n = clean_run(out, p, (size_t)(end - p), controls, quotes, mark);
         out += n;
         p += n;
         if (p == end)
@@ -282,19 +327,90 @@ ALWAYS_INLINE char *put(char *out, const uint8_t *p, const uint8_t *end,
 static __attribute__((noinline)) char *put_line(char *out, const uint8_t *p, const uint8_t *end,
                                                 const struct text_rules *rules)
 {
-    return put(out, p, end, rules, true, false);
+    struct mark none = {0};
+    return put(out, p, end, rules, true, false, &none);
 }
 
 static __attribute__((noinline)) char *put_quoted(char *out, const uint8_t *p, const uint8_t *end,
                                                   const struct text_rules *rules)
 {
-    return put(out, p, end, rules, true, true);
+    struct mark none = {0};
+    return put(out, p, end, rules, true, true, &none);
 }
 
 static __attribute__((noinline)) char *put_seed(char *out, const uint8_t *p, const uint8_t *end,
                                                 const struct text_rules *rules)
 {
-    return put(out, p, end, rules, false, false);
+    struct mark none = {0};
+    return put(out, p, end, rules, false, false, &none);
+}
+
+/* p of the result: not NULL when a mark was seen. */
+static __attribute__((noinline)) struct place put_marked(char *out, const uint8_t *p,
+                                                         const uint8_t *end,
+                                                         const struct text_rules *rules,
+                                                         struct mark mark)
+{
+    out = put(out, p, end, rules, true, false, &mark);
+    return (struct place){out, mark.seen != 0 ? end : NULL};
+}
+
+char *text_put_mark(char *out, struct slsr_bytes in, const struct text_rules *rules, char a, char b,
+                    uint64_t *seen)
+{
+    if (in.n == 0)
+        return out;
+    const uint8_t *p = (const uint8_t *)in.p;
+    struct place at =
+        put_marked(out, p, p + in.n, rules, (struct mark){true, (uint8_t)a, (uint8_t)b, 0});
+    *seen |= at.p != NULL;
+    return at.out;
+}
+
+void text_set_init(struct text_set *set, const char *bytes, bool own)
+{
+    memset(set->work, 0, sizeof(set->work));
+    memset(set->work, 1, 0x20);
+    memset(set->work + 0x7f, 1, 0x81);
+    for (; *bytes != '\0'; bytes++)
+        set->work[(uint8_t)*bytes] = 2;
+    set->own = own;
+}
+
+/* One byte of work. */
+static char *put_work(char *out, const uint8_t *p, size_t n, const struct text_rules *rules,
+                      const struct text_set *set, size_t *used)
+{
+    char made[TEXT_SLACK];
+    if (set->work[*p] == 2) {
+        *used = 1;
+        *out++ = '\\';
+        *out++ = *p == '\n' ? 'n' : *p == '\r' ? 'r' : (char)*p;
+        return out;
+    }
+    if (!set->own)
+        return put_one(out, p, n, rules, used);
+    char *end = put_one(made, p, n, rules, used);
+    for (const char *m = made; m < end; m++) {
+        if (*m == '\\')
+            *out++ = '\\';
+        *out++ = *m;
+    }
+    return out;
+}
+
+char *text_put_set(char *out, struct slsr_bytes in, const struct text_rules *rules,
+                   const struct text_set *set)
+{
+    const uint8_t *p = (const uint8_t *)in.p;
+    for (size_t used, left = in.n; left > 0; left -= used, p += used) {
+        used = 1;
+        if (set->work[*p] == 0)
+            *out++ = (char)*p;
+        else
+            out = put_work(out, p, left, rules, set, &used);
+    }
+    return out;
 }
 
 char *text_put(char *out, struct slsr_bytes in, const struct text_rules *rules)

@@ -9,6 +9,7 @@
  *            replace U+FFFD per maximal subpart (Unicode 15 3.9, the W3C's practice)
  *            escape  \xHH per byte
  *            drop    the byte disappears
+ *            keep    stays as it is
  * A backslash stays as it is: paths remain readable, and the line is safe either way.
  * In JSON strings controls, `"` and `\` are written as JSON wants them, whatever `newline` says. */
 #ifndef FORMAT_ESCAPE_H
@@ -33,6 +34,22 @@ struct text_rules {
  * scribbled on. */
 enum { TEXT_GROWTH = 6, TEXT_SLACK = 16 };
 
+/* Like text_put for TEXT_LINE; *seen becomes non-zero when the byte a or b (printable ASCII, may be
+ * equal) was copied, and may become so when it was not. */
+char *text_put_mark(char *out, struct slsr_bytes in, const struct text_rules *rules, char a, char b,
+                    uint64_t *seen);
+
+/* Bytes that get a backslash in front in some format; LF and CR become \n and \r. */
+struct text_set {
+    bool own; /* a backslash that the rules make gets one, too: the reader takes them off */
+    uint8_t work[256]; /* 0 copied, 1 by the rules, 2 in the set */
+};
+void text_set_init(struct text_set *set, const char *bytes, bool own);
+/* The rules of TEXT_LINE, and the set on top. At most TEXT_GROWTH * n. */
+char *text_put_set(char *out, struct slsr_bytes in, const struct text_rules *rules,
+                   const struct text_set *set);
+/* A cut <= n near n that does not split a character, n when the text around it is no UTF-8. */
+size_t text_cut(const char *text, size_t n);
 /* Writes `in` by the rules, returns the end. */
 char *text_put(char *out, struct slsr_bytes in, const struct text_rules *rules);
 /* The same, one byte at a time: the oracle of the tests. */

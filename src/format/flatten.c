@@ -146,12 +146,41 @@ static int clean(struct flat *f, const struct slsr_log *log, size_t from, struct
     return 0;
 }
 
-int flatten(struct flat *flat, const struct slsr_log *log, bool clean_keys, struct slsr_err *err)
+/* Content keys that look like a tag's are one: they may replace it. */
+static void split_tags(struct flat *f, size_t from)
+{
+    for (size_t i = from; i < f->count; i++) {
+        struct flat_pair *p = &f->pairs[i];
+        p->tag = p->key.n >= FLAT_TAG_PREFIX_N &&
+                 memcmp(p->key.p, FLAT_TAG_PREFIX, FLAT_TAG_PREFIX_N) == 0;
+        if (p->tag)
+            p->key =
+                (struct slsr_bytes){p->key.p + FLAT_TAG_PREFIX_N, p->key.n - FLAT_TAG_PREFIX_N};
+    }
+}
+
+/* Leaves out and renames; the time stays at its place, printed or not. */
+static void choose(struct flat *f, const struct select *select)
+{
+    size_t kept = 1;
+    struct flat_pair *time = &f->pairs[0];
+    f->first = select_wants_time(select) && select_key(select, &time->tag, &time->key) ? 0 : 1;
+    for (size_t i = 1; i < f->count; i++) {
+        struct flat_pair *p = &f->pairs[i];
+        if (select_key(select, &p->tag, &p->key))
+            f->pairs[kept++] = *p;
+    }
+    f->count = kept;
+}
+
+int flatten(struct flat *flat, const struct slsr_log *log, bool clean_keys,
+            const struct select *select, struct slsr_err *err)
 {
     int rc = reserve(flat, 4 + log->tag_count + log->field_count, err);
     if (rc != 0)
         return rc;
     flat->count = 0;
+    flat->first = 1;
     int n = snprintf(flat->time_text, sizeof(flat->time_text), "%u", log->time_s);
     add(flat, FLAT_TIME, false, slsr_bytes_of("__time__"),
         (struct slsr_bytes){flat->time_text, (size_t)n});
@@ -169,14 +198,9 @@ int flatten(struct flat *flat, const struct slsr_log *log, bool clean_keys, stru
         add(flat, FLAT_CONTENT, false, log->fields[i].key, log->fields[i].value);
     if (clean_keys && (rc = clean(flat, log, contents, err)) != 0)
         return rc;
-    for (size_t i = contents; i < flat->count; i++) {
-        struct flat_pair *p = &flat->pairs[i];
-        p->tag = p->key.n >= FLAT_TAG_PREFIX_N &&
-                 memcmp(p->key.p, FLAT_TAG_PREFIX, FLAT_TAG_PREFIX_N) == 0;
-        if (p->tag)
-            p->key =
-                (struct slsr_bytes){p->key.p + FLAT_TAG_PREFIX_N, p->key.n - FLAT_TAG_PREFIX_N};
-    }
+    split_tags(flat, contents);
+    if (select != NULL)
+        choose(flat, select);
     if (flat->count <= FLAT_LINEAR_MAX ? merge_linear(flat) : merge_sorted(flat))
         compact(flat);
     return 0;

@@ -6,6 +6,7 @@
 #ifndef FORMAT_FLATTEN_H
 #define FORMAT_FLATTEN_H
 
+#include "format/select.h"
 #include "slsrelay/err.h"
 #include "slsrelay/types.h"
 
@@ -29,6 +30,7 @@ struct flat {
     struct flat_pair *pairs;
     size_t count;
     size_t size;
+    size_t first;    /* where printing begins: 1, or 0 when __time__ was asked for */
     uint32_t *order; /* scratch for logs with very many keys */
     char *text;      /* cleaned keys */
     size_t text_size;
@@ -38,9 +40,11 @@ struct flat {
 #define FLAT_TAG_PREFIX "__tag__:"
 enum { FLAT_TAG_PREFIX_N = sizeof(FLAT_TAG_PREFIX) - 1 };
 
-/* clean_keys: content keys lose what is not UTF-8 before they are compared (seed format).
- * SLSR_ENOMEM. */
-int flatten(struct flat *flat, const struct slsr_log *log, bool clean_keys, struct slsr_err *err);
+/* clean_keys: content keys lose what is not UTF-8 before they are compared (seed format). select:
+ * leaves keys out and renames the others before they are compared; may be NULL. pairs[0] is always
+ * __time__. SLSR_ENOMEM. */
+int flatten(struct flat *flat, const struct slsr_log *log, bool clean_keys,
+            const struct select *select, struct slsr_err *err);
 void flat_fini(struct flat *flat);
 /* Above this number of keys a log is sorted to find equal ones: no quadratic work for a hostile
  * one. */

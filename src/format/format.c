@@ -1,8 +1,8 @@
 /* One log -> one frame at the end of a batch. HOT (tests/bench/bench_format.c "format").
  *
- * The good path: room for the worst case is reserved, the message is written four bytes behind the
- * end of the batch, its length goes in front. Most messages have three digits, then the four bytes
- * fit; else the message moves.
+ * The good path: the filter (if any) is asked, room for the worst case is reserved, the message is
+ * written four bytes behind the end of the batch, its length goes in front. Most messages have
+ * three digits, then the four bytes fit; else the message moves.
  *
  * What can go wrong: a message over its limit (cut, or the log is dead), in the seed format a
  * `__time__` that is no time (dead), no memory. A dead log leaves the batch as it was but for
@@ -12,9 +12,6 @@
 #include "base/batch.h"
 #include "base/cursor.h"
 #include "format/plan.h"
-
-enum { DIGITS_GUESS = 3, DIGITS_MAX = 10 };
-static const char cut_mark[] = "...";
 
 /* First log of another group, or one out of turn: renew what is kept per group. */
 static int enter_group(struct format_plan *plan, const struct slsr_log *log, const char *cursor,
@@ -29,7 +26,10 @@ static int enter_group(struct format_plan *plan, const struct slsr_log *log, con
         memcpy(plan->cursor, cursor, strlen(cursor) + 1);
         plan->cursor_is_number = cursor_number(cursor, &number);
     }
-    int rc = header_group(plan, cursor, log->group, err);
+    char own[SLSR_CURSOR_MAX + 1];
+    cursor_of_group(cursor, log->group, own);
+    slots_group(&plan->slots, log, own);
+    int rc = header_group(plan, own, err);
     if (rc == 0 && plan->body == SLSR_BODY_KV)
         rc = kv_group(plan, log, err);
     plan->group_known = rc == 0;
@@ -95,46 +95,122 @@ static bool seed_time(struct format_plan *plan, int64_t *time_s)
            *time_s >= first && *time_s < last;
 }
 
-/* Puts the length in front of a message that stands DIGITS_GUESS + 1 behind `start`; returns the
- * frame's length. */
-static size_t close_frame(char *start, size_t length)
-{
-    char digits[DIGITS_MAX];
-    size_t n = (size_t)(put_number(digits, (uint32_t)length) - digits);
-    if (n != DIGITS_GUESS)
-        memmove(start + n + 1, start + DIGITS_GUESS + 1, length);
-    memcpy(start, digits, n);
-    start[n] = ' ';
-    return n + 1 + length;
-}
-
-/* Brings a message down to the limit. False: it cannot be. */
-static bool fit(const struct format_plan *plan, const char *message, char *body, char **end)
-{
-    size_t keep = plan->max_message - (sizeof(cut_mark) - 1);
-    if (plan->oversize != SLSR_OVER_TRUNCATE || plan->max_message < sizeof(cut_mark) ||
-        keep < (size_t)(body - message))
-        return false;
-    keep = utf8_cut(message, keep);
-    if (keep < (size_t)(body - message))
-        keep = (size_t)(body - message);
-    memcpy(body + (keep - (size_t)(body - message)), cut_mark, sizeof(cut_mark) - 1);
-    *end = body + (keep - (size_t)(body - message)) + sizeof(cut_mark) - 1;
-    return true;
-}
-
+/* The body, or NULL when there is no MSG at all. */
 static char *put_body(struct format_plan *plan, char *out, const struct slsr_log *log, bool plain)
 {
-    if (plan->body == SLSR_BODY_RAW)
-        return raw_put(plan, out, log);
-    if (plan->body == SLSR_BODY_JSON)
+    char *end;
+    switch (plan->body) {
+    case SLSR_BODY_RAW: {
+        const struct slsr_bytes *text = raw_find(plan, log);
+        return text == NULL ? NULL : text_put(out, *text, &plan->rules);
+    }
+    case SLSR_BODY_JSON:
         return json_put(plan, out);
-    return plain ? kv_put_plain(plan, out, log) : kv_put_flat(plan, out);
+    case SLSR_BODY_KV:
+        if (!plain)
+            return kv_put_flat(plan, out);
+        end = plan->quote == SLSR_KV_ESCAPE || plan->quote == SLSR_KV_ALWAYS
+                  ? NULL
+                  : kv_put_plain(plan, out, log);
+        return end != NULL ? end : kv_put_careful(plan, out, log);
+    default:
+        memcpy(out, plan->built.p, plan->built.n);
+        return out + plan->built.n;
+    }
+}
+
+/* Bytes that the body can take; bodies of templates are built here. */
+static int prepare_body(struct format_plan *plan, const struct slsr_log *log, size_t *most,
+                        struct slsr_err *err)
+{
+    bool event = plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF;
+    int rc = 0;
+    if (!event && plan->body != SLSR_BODY_TEMPLATE) {
+        *most = kv_max(plan, log);
+        if (plan->has_raw_slot) /* may be a tag or a number of ours */
+            *most += plan->slots.items[plan->raw_slot].value.n * TEXT_GROWTH;
+        return 0;
+    }
+    rc = event ? event_build(plan, err) : template_build(plan, err);
+    *most = plan->built.n;
+    return rc;
+}
+
+/* False: the filter leaves this log out. One that cannot be decided is kept. */
+static bool wanted(struct format_plan *plan, const struct slsr_log *log, uint32_t index)
+{
+    if (plan->slots.count > 0)
+        slots_log(&plan->slots, log, index);
+    return plan->filter == NULL || filter_run(plan->filter, &plan->slots) != FILTER_FALSE;
+}
+
+/* Is the log a map of text before it is printed? */
+static bool needs_flat(const struct format_plan *plan, bool plain)
+{
+    if (plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF)
+        return plan->event.rest;
+    return plan->body == SLSR_BODY_JSON || (plan->body == SLSR_BODY_KV && !plain);
 }
 
 static uint32_t clamp_u32(int64_t n)
 {
     return n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static int too_big(const struct format_plan *plan, const struct slsr_log *log,
+                   struct slsr_batch *batch, size_t length, struct slsr_err *err)
+{
+    batch->dead_count++;
+    return slsr_fail(err, SLSR_ETOOBIG,
+                     "log %u of group %u at cursor %s makes a message of %zu bytes, over "
+                     "format.max_message_size (%zu)",
+                     log->index, log->group, batch->cursor, length, plan->max_message);
+}
+
+/* Header and body behind each other at the end of the batch; the frame is closed here. */
+static int put_frame(struct format_plan *plan, const struct slsr_log *log, struct slsr_batch *batch,
+                     struct slsr_frame_meta meta, int64_t time_s, bool plain, struct slsr_err *err)
+{
+    size_t most = 0;
+    int rc = header_log(plan, err);
+    if (rc == 0)
+        rc = prepare_body(plan, log, &most, err);
+    if (rc != 0)
+        return rc;
+    size_t room = header_max(plan) + most + FRAME_DIGITS_MAX + 1 + TEXT_SLACK + 32;
+    if (!batch_reserve(batch, room))
+        return slsr_fail(err, SLSR_ENOMEM,
+                         "no memory for a message of up to %zu bytes behind %zu bytes of the batch",
+                         room, batch->used);
+    char *start = batch->data + batch->used, *message = start + FRAME_GUESS + 1;
+    char *sd_end = header_put(plan, message, time_s, log->time_ns, meta.index);
+    char *body = sd_end + plan->lead_in_n;
+    memcpy(sd_end, plan->lead_in, sizeof(plan->lead_in));
+    char *end = put_body(plan, body, log, plain);
+    if (end == NULL)
+        end = body = sd_end; /* no MSG: no space behind the header either */
+    if (plan->lead_in_n > 1 && plan->rules.utf8 == SLSR_UTF8_KEEP && end > body &&
+        !utf8_valid((struct slsr_bytes){body, (size_t)(end - body)})) {
+        memmove(sd_end + 1, body, (size_t)(end - body)); /* the mark would say UTF-8 */
+        end -= body - sd_end - 1;
+        body = sd_end + 1;
+    }
+    size_t length = (size_t)(end - message);
+    if (length > plan->max_message) {
+        if (plan->oversize == SLSR_OVER_SPLIT)
+            rc = oversize_split(plan, batch, message, (size_t)(sd_end - message),
+                                (size_t)(body - message), length, &meta, err);
+        else if (plan->oversize == SLSR_OVER_DEAD || !oversize_cut(plan, message, body, &end))
+            rc = SLSR_ETOOBIG;
+        if (rc == SLSR_ETOOBIG)
+            return too_big(plan, log, batch, length, err);
+        if (rc != 0 || plan->oversize == SLSR_OVER_SPLIT)
+            return rc;
+    }
+    batch->used += frame_close(start, (size_t)(end - message));
+    meta.end = (uint32_t)batch->used;
+    batch->meta[batch->frame_count++] = meta;
+    return 0;
 }
 
 int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr_batch *batch,
@@ -148,13 +224,16 @@ int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr
         return rc;
     uint32_t index = plan->cursor_is_number ? log->index : plan->running;
     plan->running++;
+    if (!wanted(plan, log, index)) {
+        batch->dropped_count++;
+        return 0;
+    }
 
     int64_t time_s = log->time_s;
     bool plain =
-        plan->body == SLSR_BODY_RAW ||
-        (plan->body == SLSR_BODY_KV && plan->protocol != SLSR_SEED && kv_is_plain(plan, log));
-    if (!plain) {
-        rc = flatten(&plan->flat, log, plan->protocol == SLSR_SEED, err);
+        plan->body == SLSR_BODY_KV && plan->protocol != SLSR_SEED && kv_is_plain(plan, log);
+    if (needs_flat(plan, plain)) {
+        rc = flatten(&plan->flat, log, plan->protocol == SLSR_SEED, plan->select, err);
         if (rc != 0)
             return rc;
         if (plan->protocol == SLSR_SEED && !seed_time(plan, &time_s)) {
@@ -165,25 +244,7 @@ int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr
                              log->index, log->group, batch->cursor);
         }
     }
-    size_t room = plan->header_max + kv_max(plan, log) + DIGITS_MAX + 1 + TEXT_SLACK;
-    if (!batch_reserve(batch, room))
-        return slsr_fail(err, SLSR_ENOMEM,
-                         "no memory for a message of up to %zu bytes behind %zu bytes of the batch",
-                         room, batch->used);
-    char *start = batch->data + batch->used, *message = start + DIGITS_GUESS + 1;
-    char *body = header_put(plan, message, time_s, log->time_ns, index);
-    char *end = put_body(plan, body, log, plain);
-    size_t length = (size_t)(end - message);
-    if (length > plan->max_message && !fit(plan, message, body, &end)) {
-        batch->dead_count++;
-        return slsr_fail(err, SLSR_ETOOBIG,
-                         "log %u of group %u at cursor %s makes a message of %zu bytes, over "
-                         "format.max_message_size (%zu)",
-                         log->index, log->group, batch->cursor, length, plan->max_message);
-    }
-    batch->used += close_frame(start, (size_t)(end - message));
-    batch->meta[batch->frame_count++] =
-        (struct slsr_frame_meta){(uint32_t)batch->used, plan->cursor_is_number ? log->group : 0,
-                                 index, clamp_u32(time_s), log->time_ns};
-    return 0;
+    struct slsr_frame_meta meta = {0, plan->cursor_is_number ? log->group : 0, index,
+                                   clamp_u32(time_s), log->time_ns};
+    return put_frame(plan, log, batch, meta, time_s, plain, err);
 }

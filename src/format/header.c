@@ -10,10 +10,9 @@
 
 enum { DAY_S = 86400 };
 
-int text_reserve(struct text_buf *text, size_t n, struct slsr_err *err)
+int text_more(struct text_buf *text, size_t n, struct slsr_err *err)
 {
-    size_t need = n + TEXT_SLACK;
-    text->n = 0;
+    size_t need = text->n + n + TEXT_SLACK;
     if (need <= text->size)
         return 0;
     size_t size = text->size < 256 ? 256 : text->size;
@@ -21,10 +20,16 @@ int text_reserve(struct text_buf *text, size_t n, struct slsr_err *err)
         size *= 2;
     char *p = realloc(text->p, size);
     if (p == NULL)
-        return slsr_fail(err, SLSR_ENOMEM, "no memory for %zu bytes of one log group", size);
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for %zu bytes of one log or group", size);
     text->p = p;
     text->size = size;
     return 0;
+}
+
+int text_reserve(struct text_buf *text, size_t n, struct slsr_err *err)
+{
+    text->n = 0;
+    return text_more(text, n, err);
 }
 
 char *put_number(char *out, uint32_t n)
@@ -114,27 +119,49 @@ static void renew_stamp(struct format_plan *plan, int64_t time_s)
     int32_t offset = zone_offset(plan->zone, time_s);
     char *p = plan->stamp;
 
+    plan->stamp_s = time_s;
+    plan->stamp_known = true;
+    if (plan->protocol == SLSR_RFC5424 && plan->fraction == SLSR_FRACTION_NIL) {
+        *p = '-';
+        plan->stamp_n = 1;
+        plan->suffix_n = 0;
+        return;
+    }
     if (plan->protocol == SLSR_RFC5424)
         offset -= offset % 60; /* RFC 5424 has no seconds in an offset (zones before 1972) */
     struct civil c = civil_of(time_s + offset);
-    memcpy(p, plan->pri, plan->pri_n);
-    p += plan->pri_n;
     p = plan->protocol == SLSR_RFC3164 ? put_bsd(p, &c) : put_iso(p, &c);
     plan->stamp_n = (size_t)(p - plan->stamp);
     plan->suffix_n = plan->protocol == SLSR_RFC3164   ? 0
                      : plan->protocol == SLSR_RFC5424 ? rfc_suffix(plan->suffix, offset)
                                                       : seed_suffix(plan->zone, plan->suffix);
-    plan->stamp_s = time_s;
-    plan->stamp_known = true;
 }
 
-static char *put_micros(char *out, uint32_t time_ns)
+/* Cut, never rounded. */
+static char *put_fraction(char *out, uint32_t time_ns, unsigned digits)
 {
-    uint32_t micros = time_ns / 1000; /* cut, never rounded */
+    uint32_t micros = time_ns / 1000;
     *out++ = '.';
-    for (uint32_t unit = 100000; unit > 0; unit /= 10)
+    for (uint32_t unit = 100000; digits > 0; unit /= 10, digits--)
         *out++ = (char)('0' + micros / unit % 10);
     return out;
+}
+
+static unsigned fraction_digits(const struct format_plan *plan, uint32_t time_ns)
+{
+    if (plan->protocol == SLSR_SEED)
+        return 6;
+    if (plan->protocol == SLSR_RFC3164 || plan->fraction == SLSR_FRACTION_NIL)
+        return 0;
+    if (plan->fraction == SLSR_FRACTION_AUTO)
+        return time_ns != 0 ? 6 : 0;
+    return (unsigned)(plan->fraction - SLSR_FRACTION_0);
+}
+
+size_t header_max(const struct format_plan *plan)
+{
+    return PRI_MAX + STAMP_MAX + 8 + SUFFIX_MAX + plan->names.n + plan->sd_group.n + 16 +
+           plan->sd_own.n + sizeof(plan->lead_in);
 }
 
 char *header_put(struct format_plan *plan, char *out, int64_t time_s, uint32_t time_ns,
@@ -142,39 +169,40 @@ char *header_put(struct format_plan *plan, char *out, int64_t time_s, uint32_t t
 {
     if (!plan->stamp_known || plan->stamp_s != time_s)
         renew_stamp(plan, time_s);
-    memcpy(out, plan->stamp, plan->stamp_n);
+    memcpy(out, plan->pri, PRI_MAX);
+    out += plan->pri_n;
+    memcpy(out, plan->stamp, 32); /* the longest has 19 bytes */
     out += plan->stamp_n;
-    if (plan->protocol == SLSR_SEED)
-        out = put_micros(out, 0); /* the sample never uses the nanoseconds here */
-    else if (plan->protocol == SLSR_RFC5424 && time_ns != 0)
-        out = put_micros(out, time_ns);
+    unsigned digits = fraction_digits(plan, time_ns);
+    if (digits > 0) /* the sample never uses the nanoseconds here */
+        out = put_fraction(out, plan->protocol == SLSR_SEED ? 0 : time_ns, digits);
     memcpy(out, plan->suffix, SUFFIX_MAX);
     out += plan->suffix_n;
-    memcpy(out, plan->names, plan->names_n);
-    out += plan->names_n;
+    memcpy(out, plan->names.p, plan->names.n);
+    out += plan->names.n;
     if (plan->sd != NULL) {
         memcpy(out, plan->sd_group.p, plan->sd_group.n);
         out = put_number(out + plan->sd_group.n, index);
-        memcpy(out, "\"] ", 3);
-        out += 3;
+        memcpy(out, "\"]", 2);
+        out += 2;
     }
-    return out;
+    if (plan->sd_own.n > 0)
+        memcpy(out, plan->sd_own.p, plan->sd_own.n);
+    return out + plan->sd_own.n;
 }
 
-int header_group(struct format_plan *plan, const char *cursor, uint32_t group, struct slsr_err *err)
+int header_group(struct format_plan *plan, const char *cursor, struct slsr_err *err)
 {
     static const char index[] = "\" index=\"";
-    char text[SLSR_CURSOR_MAX + 1];
     if (plan->sd == NULL)
         return 0;
-    cursor_of_group(cursor, group, text);
-    int rc = text_reserve(&plan->sd_group, plan->sd_n + 2 * sizeof(text) + sizeof(index), err);
+    int rc = text_reserve(&plan->sd_group, plan->sd_n + 2 * strlen(cursor) + sizeof(index), err);
     if (rc != 0)
         return rc;
     char *p = plan->sd_group.p;
     memcpy(p, plan->sd, plan->sd_n);
     p += plan->sd_n;
-    for (const char *c = text; *c != '\0'; c++) {
+    for (const char *c = cursor; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\' || *c == ']')
             *p++ = '\\';
         *p++ = *c;

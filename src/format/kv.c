@@ -3,7 +3,12 @@
  *
  * The good path: topic, source and tags of a group are text already (kv_group, once per group); a
  * log whose keys are all different and none of which starts with "__" is that text and then its
- * fields, one after the other. All other logs go through flatten(). */
+ * fields, one after the other. All other logs go through flatten().
+ *
+ * Nobody can forge a pair (format.kv_quote): a value that holds the separator, ends with the
+ * beginning of one or begins with a quote is written in quotes, so is such a key or one with "=".
+ * While a log is copied it is only noted whether the separator's first byte (in a key also "=")
+ * came by; when it did, the log is written once more, piece by piece with an exact look. */
 #include <stdlib.h>
 
 #include "format/plan.h"
@@ -20,14 +25,48 @@ static inline char *put_sep(const struct format_plan *plan, char *out)
     return out + plan->sep_n;
 }
 
+static bool needs_quotes(const struct format_plan *plan, const char *p, size_t n, bool key)
+{
+    if (n == 0)
+        return false;
+    if (*p == '"' || (key && memchr(p, '=', n) != NULL) ||
+        memmem(p, n, plan->sep, plan->sep_n) != NULL)
+        return true;
+    /* A tail that begins a separator would move the one behind it. */
+    for (size_t k = 1; !key && k < plan->sep_n && k <= n; k++)
+        if (memcmp(p + n - k, plan->sep, k) == 0)
+            return true;
+    return false;
+}
+
+/* Key or value by the quoting rule; prefix: of our own, for a key. */
+static char *put_careful(const struct format_plan *plan, char *out, const char *prefix,
+                         struct slsr_bytes in, bool key)
+{
+    size_t n = strlen(prefix);
+    char *start = out;
+    if (plan->quote == SLSR_KV_ESCAPE) {
+        memcpy(out, prefix, n);
+        return text_put_set(out + n, in, &plan->rules, key ? &plan->kv_key_set : &plan->kv_set);
+    }
+    memcpy(out, prefix, n);
+    out = text_put(out + n, in, &plan->rules);
+    if (plan->quote == SLSR_KV_NONE || !((plan->quote == SLSR_KV_ALWAYS && !key) ||
+                                         needs_quotes(plan, start, (size_t)(out - start), key)))
+        return out;
+    *start = '"';
+    memcpy(start + 1, prefix, n);
+    out = text_put_set(start + 1 + n, in, &plan->rules, &plan->kv_set);
+    *out = '"';
+    return out + 1;
+}
+
 static char *put_pair(const struct format_plan *plan, char *out, const char *prefix,
                       struct slsr_bytes key, struct slsr_bytes value)
 {
-    size_t n = strlen(prefix);
-    memcpy(out, prefix, n);
-    out = text_put(out + n, key, &plan->rules);
+    out = put_careful(plan, out, prefix, key, true);
     *out++ = '=';
-    return text_put(out, value, &plan->rules);
+    return put_careful(plan, out, "", value, false);
 }
 
 static bool distinct(const struct slsr_pair *pairs, size_t count)
@@ -75,20 +114,20 @@ int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_e
 /* Room for every way of writing this log. */
 size_t kv_max(const struct format_plan *plan, const struct slsr_log *log)
 {
-    size_t each = plan->sep_n + 8; /* "=", or the quotes, colon and comma of JSON */
+    size_t each = plan->sep_n + 8; /* "=" and quotes, or the quotes, colon and comma of JSON */
     size_t text = log->topic.n + log->source.n;
     for (size_t i = 0; i < log->field_count; i++)
         text += log->fields[i].key.n + log->fields[i].value.n;
     for (size_t i = 0; i < log->tag_count; i++)
         text += log->tags[i].key.n + log->tags[i].value.n;
-    /* 100: the fixed keys and the nanoseconds. */
-    return text * TEXT_GROWTH + (log->field_count + 4) * each +
-           log->tag_count * (each + FLAT_TAG_PREFIX_N) + 100;
+    /* 128: the fixed keys, the time and nanoseconds. */
+    return (text + plan->renamed_n) * TEXT_GROWTH + (log->field_count + 4) * each +
+           log->tag_count * (each + FLAT_TAG_PREFIX_N) + 128;
 }
 
 bool kv_is_plain(const struct format_plan *plan, const struct slsr_log *log)
 {
-    if (!plan->tags_distinct)
+    if (!plan->tags_distinct || plan->select != NULL)
         return false;
     for (size_t i = 0; i < log->field_count; i++) {
         struct slsr_bytes key = log->fields[i].key;
@@ -98,7 +137,8 @@ bool kv_is_plain(const struct format_plan *plan, const struct slsr_log *log)
     return distinct(log->fields, log->field_count);
 }
 
-char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_log *log)
+/* What stands in front of the fields. */
+static char *put_lead(const struct format_plan *plan, char *out, const struct slsr_log *log)
 {
     memcpy(out, plan->lead.p, plan->lead.n);
     out += plan->lead.n;
@@ -109,12 +149,37 @@ char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_
     }
     if (plan->tags.n > 0)
         memcpy(out, plan->tags.p, plan->tags.n);
-    out += plan->tags.n;
-    for (size_t i = 0; i < log->field_count; i++) {
-        out = text_put(put_sep(plan, out), log->fields[i].key, &plan->rules);
-        *out++ = '=';
-        out = text_put(out, log->fields[i].value, &plan->rules);
+    return out + plan->tags.n;
+}
+
+char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_log *log)
+{
+    char mark = plan->sep[0];
+    uint64_t seen = plan->sep_always;
+    out = put_lead(plan, out, log);
+    if (plan->quote == SLSR_KV_NONE) {
+        for (size_t i = 0; i < log->field_count; i++) {
+            out = text_put(put_sep(plan, out), log->fields[i].key, &plan->rules);
+            *out++ = '=';
+            out = text_put(out, log->fields[i].value, &plan->rules);
+        }
+        return out;
     }
+    for (size_t i = 0; i < log->field_count; i++) {
+        struct slsr_bytes key = log->fields[i].key, value = log->fields[i].value;
+        seen |= (uint64_t)(key.n > 0 && key.p[0] == '"') | (value.n > 0 && value.p[0] == '"');
+        out = text_put_mark(put_sep(plan, out), key, &plan->rules, mark, '=', &seen);
+        *out++ = '=';
+        out = text_put_mark(out, value, &plan->rules, mark, mark, &seen);
+    }
+    return seen == 0 ? out : NULL;
+}
+
+char *kv_put_careful(const struct format_plan *plan, char *out, const struct slsr_log *log)
+{
+    out = put_lead(plan, out, log);
+    for (size_t i = 0; i < log->field_count; i++)
+        out = put_pair(plan, put_sep(plan, out), "", log->fields[i].key, log->fields[i].value);
     return out;
 }
 
@@ -122,7 +187,7 @@ char *kv_put_flat(const struct format_plan *plan, char *out)
 {
     bool seed = plan->protocol == SLSR_SEED;
     bool first = !seed;
-    for (size_t i = 1; i < plan->flat.count; i++) { /* 0 is __time__ */
+    for (size_t i = plan->flat.first; i < plan->flat.count; i++) {
         const struct flat_pair *pair = &plan->flat.pairs[i];
         if (!first)
             out = put_sep(plan, out);

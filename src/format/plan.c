@@ -7,26 +7,9 @@
 
 #include "format/plan.h"
 
-/* RFC 5424 6.2.4 .. 6.2.7; RFC 3164 4.1.3 for TAG. */
-enum { HOSTNAME_MAX = 255, APP_NAME_MAX = 48, PROCID_MAX = 128, MSGID_MAX = 32, TAG_MAX = 32 };
-/* Our own element; 32473 is the enterprise number reserved for documentation (RFC 5612). */
-static const char sd_id[] = "slsRelay@32473";
-
-/* A header field: PRINTUSASCII, cut, "-" when there is nothing. forbid: further bytes that would
- * end the field. */
-static char *put_name(char *out, const char *text, size_t limit, const char *forbid)
-{
-    size_t n = text != NULL ? strnlen(text, limit) : 0;
-    if (n == 0) {
-        *out++ = '-';
-        return out;
-    }
-    for (size_t i = 0; i < n; i++) {
-        bool bad = text[i] < 33 || text[i] > 126 || strchr(forbid, text[i]) != NULL;
-        *out++ = bad ? '_' : text[i];
-    }
-    return out;
-}
+enum { HOSTNAME_MAX = 255 };
+/* Reserved for documentation (RFC 5612): what our elements are named after by default. */
+enum { ENTERPRISE = 32473 };
 
 static char *put_text(char *out, const char *text)
 {
@@ -50,55 +33,88 @@ static void machine_name(char out[HOSTNAME_MAX + 1], bool full)
     freeaddrinfo(list);
 }
 
-/* What stands between timestamp and MSG, leaving out provenance. */
-static int make_names(struct format_plan *plan, const struct slsr_format_config *c,
+/* The sample's names: neither cut nor cleaned, and no templates. */
+static int seed_names(struct format_plan *plan, const struct slsr_format_config *c,
                       struct slsr_err *err)
 {
     char own[HOSTNAME_MAX + 1];
-    bool seed = c->protocol == SLSR_SEED;
     const char *host = c->hostname, *tag = c->tag;
-
-    if (host == NULL || (seed && *host == '\0')) {
-        machine_name(own, seed);
+    if (host == NULL || *host == '\0') {
+        machine_name(own, true);
         host = own;
     }
-    bool no_tag = tag == NULL || *tag == '\0';
-    /* The seed format neither cuts nor cleans. */
-    size_t size = strlen(host) + (no_tag ? 1 : strlen(tag)) + HOSTNAME_MAX + APP_NAME_MAX +
-                  PROCID_MAX + MSGID_MAX + 16 + TEXT_SLACK;
-    char *p = malloc(size);
-    if (p == NULL)
-        return slsr_fail(err, SLSR_ENOMEM, "no memory for a syslog header");
-    plan->names = p;
+    if (tag == NULL || *tag == '\0')
+        tag = "-";
+    int rc = text_reserve(&plan->names, strlen(host) + strlen(tag) + 8, err);
+    if (rc != 0)
+        return rc;
+    char *p = plan->names.p;
     *p++ = ' ';
-    if (seed) {
-        p = put_text(p, host);
-        *p++ = ' ';
-        p = put_text(put_text(p, no_tag ? "-" : tag), " - - ");
-    } else if (c->protocol == SLSR_RFC5424) {
-        p = put_name(p, host, HOSTNAME_MAX, "");
-        *p++ = ' ';
-        p = put_name(p, tag, APP_NAME_MAX, "");
-        *p++ = ' ';
-        p = put_name(p, c->procid, PROCID_MAX, "");
-        *p++ = ' ';
-        p = put_name(p, c->msgid, MSGID_MAX, "");
-        p = put_text(p, plan->sd != NULL ? " " : " - ");
-    } else {
-        p = put_name(p, host, HOSTNAME_MAX, "");
-        *p++ = ' ';
-        if (!no_tag) {
-            p = put_name(p, tag, TAG_MAX, ":[]");
-            if (c->procid != NULL && *c->procid != '\0') {
-                *p++ = '[';
-                p = put_name(p, c->procid, PROCID_MAX, ":[]");
-                *p++ = ']';
-            }
-            p = put_text(p, ": ");
-        }
-    }
-    plan->names_n = (size_t)(p - plan->names);
+    p = put_text(p, host);
+    *p++ = ' ';
+    p = put_text(put_text(p, tag), " - -");
+    plan->names.n = (size_t)(p - plan->names.p);
     return 0;
+}
+
+/* HOSTNAME to MSGID; made as text here when they do not depend on the log. */
+static int make_names(struct format_plan *plan, const struct slsr_format_config *c,
+                      struct slsr_err *err)
+{
+    static const char *const keys[NAMES] = {"hostname", "tag", "procid", "msgid"};
+    char own[HOSTNAME_MAX + 1];
+    const char *texts[NAMES] = {c->hostname, c->tag, c->procid, c->msgid};
+    int rc = 0;
+
+    if (c->protocol == SLSR_SEED)
+        return seed_names(plan, c, err);
+    if (c->hostname == NULL)
+        machine_name(own, false);
+    for (size_t i = 0; rc == 0 && i < NAMES; i++) {
+        if (i == NAME_HOST && c->hostname == NULL)
+            texts[i] = own;
+        rc = compile_as(&plan->names_of[i], &plan->slots, texts[i], keys[i], err);
+        plan->names_dynamic = plan->names_dynamic || plan->names_of[i].dynamic;
+    }
+    return rc == 0 && !plan->names_dynamic ? header_names(plan, err) : rc;
+}
+
+/* SD-NAME, RFC 5424 6.3.2. id: with the "@" that a name of one's own needs. */
+static bool sd_name_valid(const char *name, bool id)
+{
+    static const char *const registered[] = {"timeQuality", "origin", "meta"};
+    size_t n = strlen(name);
+    bool known = false;
+    for (const char *p = name; *p != '\0'; p++)
+        if (*p < 33 || *p > 126 || strchr("=]\"", *p) != NULL)
+            return false;
+    for (size_t i = 0; i < sizeof(registered) / sizeof(registered[0]); i++)
+        known = known || strcmp(name, registered[i]) == 0;
+    const char *at = strchr(name, '@');
+    bool own =
+        at != NULL && at > name && at[1] != '\0' && strspn(at + 1, "0123456789.") == strlen(at + 1);
+    return n >= 1 && n <= 32 && (!id || known || own);
+}
+
+static int make_elements(struct format_plan *plan, const struct slsr_format_config *c,
+                         struct slsr_err *err)
+{
+    const struct slsr_map *map = &c->structured_data;
+    for (size_t i = 0; i < map->count; i++) {
+        const struct slsr_map_entry *e = &map->items[i];
+        if (!sd_name_valid(e->group, true))
+            return slsr_fail(err, SLSR_ECONFIG,
+                             "format.structured_data: \"%s\" is no SD-ID: at most 32 printable "
+                             "characters with \"@\" and your enterprise number, such as app@32473",
+                             e->group);
+        if (e->name != NULL && !sd_name_valid(e->name, false))
+            return slsr_fail(err, SLSR_ECONFIG,
+                             "format.structured_data.%s: \"%s\" is no PARAM-NAME: at most 32 "
+                             "printable characters without = ] and quotes",
+                             e->group, e->name);
+    }
+    int rc = mapping_compile(&plan->elements, &plan->slots, map, "structured_data", err);
+    return rc == 0 && !plan->elements.dynamic ? header_elements(plan, err) : rc;
 }
 
 /* PARAM-VALUE, RFC 5424 6.3.3. */
@@ -124,8 +140,7 @@ static int make_sd(struct format_plan *plan, const struct slsr_stream *stream, s
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a syslog header");
     plan->sd = p;
     snprintf(shard, sizeof(shard), "%u", stream->shard);
-    *p++ = '[';
-    p = put_text(p, sd_id);
+    p += snprintf(p, 32, "[slsRelay@%u", plan->enterprise);
     p = put_text(put_param(p, "project", project), "\"");
     p = put_text(put_param(p, "logstore", logstore), "\"");
     p = put_text(put_param(p, "shard", shard), "\"");
@@ -152,73 +167,184 @@ static int make_sep(struct format_plan *plan, const struct slsr_format_config *c
     return 0;
 }
 
-static const char *body_name(enum slsr_body body)
+/* The quoting rule must be able to keep pairs apart. */
+static int make_quotes(struct format_plan *plan, const struct slsr_format_config *c,
+                       struct slsr_err *err)
 {
-    static const char *const names[] = {"kv", "json", "cef", "leef", "raw", "template"};
-    return (unsigned)body < sizeof(names) / sizeof(names[0]) ? names[body] : "unknown";
+    char set[8] = "\\\"", key_set[8];
+    char first = plan->sep[0];
+    bool punctuation = strchr("!#$%&()*+,-./:;<>?@[]^_`{|}~'", first) != NULL && first != '\0';
+
+    plan->quote = c->protocol == SLSR_SEED ? SLSR_KV_NONE : c->kv_quote;
+    plan->sep_always = first < 0x20 || first > 0x7e;
+    if (plan->quote == SLSR_KV_NONE || c->body != SLSR_BODY_KV)
+        return 0;
+    if (plan->sep_n == 0 || strpbrk(plan->sep, "=\"\\") != NULL)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.sep is empty or holds = \" or \\, so that pairs cannot be told "
+                         "apart: choose another or set format.kv_quote to \"none\"");
+    if (plan->quote == SLSR_KV_ESCAPE) {
+        if (!punctuation)
+            return slsr_fail(
+                err, SLSR_ECONFIG,
+                "format.sep must begin with a punctuation mark when format.kv_quote is "
+                "\"escape\"");
+        snprintf(set, sizeof(set), "\\%c", first);
+    }
+    snprintf(key_set, sizeof(key_set), "%s=", set);
+    text_set_init(&plan->kv_set, set, false);
+    text_set_init(&plan->kv_key_set, key_set, false);
+    return 0;
 }
 
-static int check(const struct slsr_format_config *c, struct slsr_err *err)
+static int check_numbers(const struct slsr_format_config *c, struct slsr_err *err)
 {
-    bool known = c->body == SLSR_BODY_KV || c->body == SLSR_BODY_JSON || c->body == SLSR_BODY_RAW;
-    if (c->protocol != SLSR_RFC5424 && c->protocol != SLSR_RFC3164 && c->protocol != SLSR_SEED)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.protocol is unknown: use \"rfc5424\", "
-                         "\"rfc3164\" or \"seed\"");
-    if (!known)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.body \"%s\" is not available in this version: use \"kv\", "
-                         "\"json\" or \"raw\"",
-                         body_name(c->body));
-    if (c->protocol == SLSR_SEED && c->body != SLSR_BODY_KV)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.protocol \"seed\" has its own body: remove format.body or set it "
-                         "to \"kv\"");
-    if (c->provenance && c->protocol != SLSR_RFC5424)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.provenance needs STRUCTURED-DATA: set format.protocol to "
-                         "\"rfc5424\" or provenance to false");
     if (c->facility < 0 || c->facility > 23)
         return slsr_fail(err, SLSR_ECONFIG, "format.facility is %d: use 0 to 23", c->facility);
     if (c->severity < 0 || c->severity > 7)
         return slsr_fail(err, SLSR_ECONFIG, "format.severity is %d: use 0 to 7", c->severity);
-    if (c->oversize != SLSR_OVER_TRUNCATE && c->oversize != SLSR_OVER_DEAD)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.oversize \"split\" is not available in this version: use "
-                         "\"truncate\" or \"dead\"");
     if (c->max_message_bytes < 0)
         return slsr_fail(err, SLSR_ECONFIG, "format.max_message_size is negative");
+    if (c->enterprise < 0 || c->enterprise > UINT32_MAX)
+        return slsr_fail(err, SLSR_ECONFIG, "format.enterprise is out of range");
     return 0;
+}
+
+static int check(const struct slsr_format_config *c, struct slsr_err *err)
+{
+    bool seed = c->protocol == SLSR_SEED;
+    if (c->protocol != SLSR_RFC5424 && c->protocol != SLSR_RFC3164 && !seed)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.protocol is unknown: use \"rfc5424\", "
+                         "\"rfc3164\" or \"seed\"");
+    if ((unsigned)c->body > SLSR_BODY_TEMPLATE)
+        return slsr_fail(err, SLSR_ECONFIG, "format.body is unknown");
+    if (seed && c->body != SLSR_BODY_KV)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.protocol \"seed\" has its own body: remove format.body or set it "
+                         "to \"kv\"");
+    if (seed && (c->include.count > 0 || c->exclude.count > 0 || c->rename.count > 0))
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.protocol \"seed\" prints all fields: remove format.fields");
+    if (c->provenance && c->protocol != SLSR_RFC5424)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.provenance needs STRUCTURED-DATA: set format.protocol to "
+                         "\"rfc5424\" or provenance to false");
+    if (c->structured_data.count > 0 && c->protocol != SLSR_RFC5424)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.structured_data needs format.protocol \"rfc5424\"");
+    if (c->body == SLSR_BODY_TEMPLATE && c->template_text == NULL)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.body \"template\" needs format.template: write the text, such as "
+                         "\"${user} ${verb}\"");
+    if (c->body != SLSR_BODY_TEMPLATE && c->template_text != NULL)
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.template has no effect: set format.body to \"template\" or "
+                         "remove it");
+    return check_numbers(c, err);
+}
+
+static int make_levels(struct format_plan *plan, const struct slsr_format_config *c,
+                       struct slsr_err *err)
+{
+    struct level_settings facility = {"facility", c->facility, c->facility_field, &c->facility_map,
+                                      &c->facility_rules};
+    struct level_settings severity = {"severity", c->severity, c->severity_field, &c->severity_map,
+                                      &c->severity_rules};
+    int rc = level_compile(&plan->facility, &plan->slots, &facility, err);
+    if (rc == 0)
+        rc = level_compile(&plan->severity, &plan->slots, &severity, err);
+    plan->fixed_pri = !plan->facility.has_field && !plan->severity.has_field &&
+                      plan->facility.rule_count == 0 && plan->severity.rule_count == 0;
+    return rc;
+}
+
+static int make_selection(struct format_plan *plan, const struct slsr_format_config *c,
+                          struct slsr_err *err)
+{
+    struct slsr_texts used = {0};
+    int rc = 0;
+    if (plan->event.rest)
+        rc = mapping_used(&plan->event.pairs, &plan->slots, &used, err);
+    if (rc == 0)
+        rc = select_compile(&plan->select, c, &used, err);
+    for (size_t i = 0; i < c->rename.count; i++)
+        plan->renamed_n += strlen(c->rename.items[i].value);
+    used_free(&used);
+    return rc;
+}
+
+static int make_body(struct format_plan *plan, const struct slsr_format_config *c,
+                     struct slsr_err *err)
+{
+    int rc = 0;
+    if (c->body == SLSR_BODY_RAW && c->raw_field != NULL) {
+        rc = slots_want(&plan->slots, slsr_bytes_of(c->raw_field), &plan->raw_slot, err);
+        plan->has_raw_slot = true;
+    } else if (c->body == SLSR_BODY_CEF || c->body == SLSR_BODY_LEEF) {
+        rc = event_compile(plan, c, err);
+    } else if (c->body == SLSR_BODY_TEMPLATE) {
+        rc = compile_as(&plan->text, &plan->slots, c->template_text, "template", err);
+    }
+    return rc == 0 ? make_selection(plan, c, err) : rc;
+}
+
+static void make_rules(struct format_plan *plan, const struct slsr_format_config *c)
+{
+    plan->protocol = c->protocol;
+    plan->body = c->body;
+    plan->oversize = c->oversize;
+    plan->fraction = c->fraction;
+    plan->enterprise = c->enterprise > 0 ? (uint32_t)c->enterprise : ENTERPRISE;
+    plan->max_message = c->max_message_bytes > 0 ? (size_t)c->max_message_bytes : SIZE_MAX;
+    plan->rules = (struct text_rules){TEXT_LINE, c->newline, c->invalid_utf8};
+    plan->line_rules = plan->rules;
+    if (c->newline == SLSR_NL_KEEP)
+        plan->line_rules.newline = SLSR_NL_ESCAPE;
+    if (c->invalid_utf8 == SLSR_UTF8_KEEP) /* PARAM-VALUE must be UTF-8 */
+        plan->line_rules.utf8 = SLSR_UTF8_REPLACE;
+    text_set_init(&plan->param_set, "\"\\]", true);
+    if (c->protocol == SLSR_SEED)
+        plan->rules = (struct text_rules){TEXT_SEED, SLSR_NL_KEEP, SLSR_UTF8_DROP};
+    else if (c->body == SLSR_BODY_JSON)
+        plan->rules.style = TEXT_JSON;
+    if (c->body == SLSR_BODY_JSON && c->invalid_utf8 == SLSR_UTF8_KEEP) /* JSON is UTF-8 */
+        plan->rules.utf8 = SLSR_UTF8_REPLACE;
+    if (c->protocol != SLSR_RFC3164)
+        plan->lead_in[plan->lead_in_n++] = ' ';
+    if (c->protocol == SLSR_RFC5424 && c->bom) {
+        memcpy(plan->lead_in + plan->lead_in_n, "\xef\xbb\xbf", 3);
+        plan->lead_in_n += 3;
+    }
 }
 
 static int fill(struct format_plan *plan, const struct slsr_format_config *c,
                 const struct slsr_stream *stream, struct slsr_err *err)
 {
-    plan->protocol = c->protocol;
-    plan->body = c->body;
-    plan->oversize = c->oversize;
-    plan->max_message = c->max_message_bytes > 0 ? (size_t)c->max_message_bytes : SIZE_MAX;
-    plan->rules = (struct text_rules){TEXT_LINE, c->newline, c->invalid_utf8};
-    if (c->protocol == SLSR_SEED)
-        plan->rules = (struct text_rules){TEXT_SEED, SLSR_NL_KEEP, SLSR_UTF8_DROP};
-    else if (c->body == SLSR_BODY_JSON)
-        plan->rules.style = TEXT_JSON;
-    plan->pri_n = (size_t)snprintf(plan->pri, sizeof(plan->pri), "<%d>%s",
-                                   (c->facility & 31) * 8 + (c->severity & 7),
-                                   c->protocol == SLSR_RFC3164 ? "" : "1 ");
-    int rc = zone_load(&plan->zone, c->time_zone, err);
-    if (rc != 0)
-        return slsr_wrap(err, rc, "format.time_zone");
-    if ((rc = make_sep(plan, c, err)) != 0)
-        return rc;
-    if (c->provenance && (rc = make_sd(plan, stream, err)) != 0)
-        return rc;
-    if ((rc = make_names(plan, c, err)) != 0)
-        return rc;
-    /* Stamp, fraction and zone; names; provenance with an escaped cursor and its index. */
-    plan->header_max =
-        STAMP_MAX + 8 + SUFFIX_MAX + plan->names_n + plan->sd_n + (size_t)2 * SLSR_CURSOR_MAX + 32;
-    return 0;
+    make_rules(plan, c);
+    int rc = slots_init(&plan->slots, stream, err);
+    if (rc == 0)
+        rc = slsr_wrap(err, zone_load(&plan->zone, c->time_zone, err), "format.time_zone");
+    plan->room = (struct template_room){.slots = &plan->slots, .zone = plan->zone};
+    if (rc == 0)
+        rc = make_sep(plan, c, err);
+    if (rc == 0)
+        rc = make_quotes(plan, c, err);
+    if (rc == 0 && c->provenance)
+        rc = make_sd(plan, stream, err);
+    if (rc == 0)
+        rc = make_names(plan, c, err);
+    if (rc == 0)
+        rc = make_elements(plan, c, err);
+    if (rc == 0)
+        rc = make_levels(plan, c, err);
+    if (rc == 0)
+        rc = make_body(plan, c, err);
+    if (rc == 0 && c->filter != NULL)
+        rc = slsr_wrap(
+            err, filter_compile(&plan->filter, &plan->slots, c->filter, strlen(c->filter), 1, err),
+            "format.filter");
+    return rc;
 }
 
 int format_plan_new(struct format_plan **out, const struct slsr_format_config *config,
@@ -243,13 +369,24 @@ void format_plan_free(struct format_plan *plan)
 {
     if (plan == NULL)
         return;
+    struct text_buf *texts[] = {&plan->names, &plan->sd_own,          &plan->lead,
+                                &plan->tags,  &plan->sd_group,        &plan->built,
+                                &plan->whole, &plan->room.scratch[0], &plan->room.scratch[1]};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free(texts[i]->p);
+    for (size_t i = 0; i < NAMES; i++)
+        template_free(&plan->names_of[i]);
+    template_free(&plan->text);
+    mapping_free(&plan->elements);
+    event_fini(plan);
+    level_fini(&plan->facility);
+    level_fini(&plan->severity);
+    filter_free(plan->filter);
+    select_free(plan->select);
+    slots_fini(&plan->slots);
     zone_free(plan->zone);
     free(plan->sep);
-    free(plan->names);
     free(plan->sd);
-    free(plan->lead.p);
-    free(plan->tags.p);
-    free(plan->sd_group.p);
     flat_fini(&plan->flat);
     free(plan);
 }

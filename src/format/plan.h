@@ -3,17 +3,56 @@
 #define FORMAT_PLAN_H
 
 #include "format/escape.h"
+#include "format/filter.h"
 #include "format/flatten.h"
 #include "format/format.h"
+#include "format/level.h"
+#include "format/select.h"
+#include "format/template.h"
 #include "format/zone.h"
 
-enum { STAMP_MAX = 64, SUFFIX_MAX = 8 };
+enum { STAMP_MAX = 64, SUFFIX_MAX = 8, PRI_MAX = 8 };
 
-/* Growing text that lives as long as the plan. */
-struct text_buf {
-    char *p;
-    size_t n;
-    size_t size;
+/* HOSTNAME, APP-NAME (TAG), PROCID, MSGID. */
+enum { NAME_HOST, NAME_TAG, NAME_PROCID, NAME_MSGID, NAMES };
+
+/* One key of a mapping with the template of its value. */
+struct mapped {
+    char *group; /* SD-ID; else NULL */
+    char *key;   /* NULL: a group without entries */
+    struct template value;
+};
+
+struct mapping {
+    struct mapped *items;
+    size_t count;
+    bool dynamic;
+};
+
+enum { HEADS_MAX = 6 };
+
+/* Bodies cef and leef. */
+struct event {
+    struct template heads[HEADS_MAX]; /* behind the version, each followed by "|" */
+    size_t head_count;
+    struct mapping pairs;
+    bool rest;         /* the other fields follow */
+    bool own_severity; /* cef: head 5 is made from the syslog severity */
+    char delimiter;    /* leef */
+    char lead[12];     /* "CEF:0|" */
+    char mark[8];      /* leef 2.0: what stands in the sixth field */
+    struct text_rules head_rules, pair_rules;
+    struct text_set head_set, pair_set;
+};
+
+/* Keys that stand in an event already, so that no two of one record are equal: a hash of places in
+ * its text. */
+struct key_set {
+    struct key_place {
+        size_t at, n;
+    } * items;
+    uint32_t *table; /* number of an item + 1 */
+    size_t count, size, mask, last;
 };
 
 struct format_plan {
@@ -22,22 +61,41 @@ struct format_plan {
     enum slsr_oversize oversize;
     size_t max_message; /* SIZE_MAX: none */
     struct text_rules rules;
+    struct text_rules line_rules; /* of a line whatever the body is; never keeps a line end */
     char *sep;
     size_t sep_n;
+    enum slsr_kv_quote quote;
+    bool sep_always; /* the separator's first byte may come from a conversion: always look */
     struct zone *zone;
 
-    char pri[8]; /* "<14>1 " or "<14>" */
+    struct slots slots;
+    struct template_room room; /* of templates */
+    struct filter *filter;
+    struct select *select;
+    size_t renamed_n; /* bytes that new names can add to one log */
+    struct level facility, severity;
+    bool fixed_pri;
+
+    char pri[PRI_MAX]; /* "<14>1 " or "<14>" */
     size_t pri_n;
-    char *names; /* what follows the timestamp, up to SD or MSG, with its spaces */
-    size_t names_n;
+    int severity_now;
+    struct template names_of[NAMES];
+    bool names_dynamic;
+    struct text_buf names; /* what follows the timestamp, up to SD or MSG, with its first space */
+    uint32_t enterprise;
     char *sd; /* provenance up to the cursor, or NULL */
     size_t sd_n;
-    size_t header_max; /* no header is longer */
+    struct mapping elements;
+    struct text_buf sd_own; /* elements as text; "-" when there are none at all */
+    struct text_set param_set, kv_set, kv_key_set;
+    char lead_in[8]; /* between header and MSG */
+    size_t lead_in_n;
 
+    enum slsr_fraction fraction;
     /* The last second's text. */
     bool stamp_known;
     int64_t stamp_s;
-    char stamp[STAMP_MAX]; /* PRI to seconds */
+    char stamp[STAMP_MAX]; /* to seconds */
     size_t stamp_n;
     char suffix[SUFFIX_MAX]; /* zone */
     size_t suffix_n;
@@ -56,26 +114,73 @@ struct format_plan {
     uint32_t running; /* logs seen in a pull whose cursor is opaque */
 
     struct flat flat;
+    bool has_raw_slot;
+    uint32_t raw_slot;
+    struct template text; /* of body template */
+    struct event event;
+    struct key_set keys;
+    struct text_buf built; /* bodies template, cef, leef */
+    struct text_buf whole; /* a message that is split */
 };
 
 /* header.c */
-/* Writes the header up to the place of MSG; at most header_max bytes plus TEXT_SLACK. */
+/* Most bytes that header_put writes. */
+size_t header_max(const struct format_plan *plan);
+/* Renews what depends on the log: PRI, names, elements. */
+int header_log(struct format_plan *plan, struct slsr_err *err);
+/* Writes the header up to the end of STRUCTURED-DATA (RFC 3164: up to the place of MSG). */
 char *header_put(struct format_plan *plan, char *out, int64_t time_s, uint32_t time_ns,
                  uint32_t index);
 /* Renews sd_group. */
-int header_group(struct format_plan *plan, const char *cursor, uint32_t group,
-                 struct slsr_err *err);
+int header_group(struct format_plan *plan, const char *cursor, struct slsr_err *err);
+/* names.c */
+int header_names(struct format_plan *plan, struct slsr_err *err);
+int header_elements(struct format_plan *plan, struct slsr_err *err);
 char *put_number(char *out, uint32_t n);
-/* Makes room for n + TEXT_SLACK. */
+/* Makes room for n + TEXT_SLACK in an emptied text. */
 int text_reserve(struct text_buf *text, size_t n, struct slsr_err *err);
+/* PARAM-VALUE of `in`, hygiene included; 2 * TEXT_GROWTH * in.n + TEXT_SLACK bytes of room. */
+char *put_param_value(const struct format_plan *plan, char *out, struct slsr_bytes in);
+
+/* map.c */
+int mapping_compile(struct mapping *mapping, struct slots *slots, const struct slsr_map *map,
+                    const char *key, struct slsr_err *err);
+void mapping_free(struct mapping *mapping);
+/* Names of all fields that the mapping's templates print; texts owned, slsr_texts_free. */
+int mapping_used(const struct mapping *mapping, const struct slots *slots, struct slsr_texts *used,
+                 struct slsr_err *err);
+void used_free(struct slsr_texts *used);
+int compile_as(struct template *t, struct slots *slots, const char *text, const char *key,
+               struct slsr_err *err);
 
 /* kv.c, json.c: bytes that a body can take at most, and the body. */
 int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err);
 size_t kv_max(const struct format_plan *plan, const struct slsr_log *log);
 bool kv_is_plain(const struct format_plan *plan, const struct slsr_log *log);
+/* NULL: something has to be quoted; then kv_put_careful writes it. */
 char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_log *log);
+char *kv_put_careful(const struct format_plan *plan, char *out, const struct slsr_log *log);
 char *kv_put_flat(const struct format_plan *plan, char *out);
 char *json_put(const struct format_plan *plan, char *out);
-char *raw_put(const struct format_plan *plan, char *out, const struct slsr_log *log);
+const struct slsr_bytes *raw_find(const struct format_plan *plan, const struct slsr_log *log);
+
+/* event.c, body template: into plan->built. */
+int event_compile(struct format_plan *plan, const struct slsr_format_config *config,
+                  struct slsr_err *err);
+void event_fini(struct format_plan *plan);
+int event_build(struct format_plan *plan, struct slsr_err *err);
+int template_build(struct format_plan *plan, struct slsr_err *err);
+
+/* split.c: a message over the limit. */
+/* Cuts it. False: it cannot be. */
+bool oversize_cut(const struct format_plan *plan, const char *message, char *body, char **end);
+/* Appends it to the batch in parts. Room is reserved here. SLSR_ETOOBIG, SLSR_ENOMEM. */
+int oversize_split(struct format_plan *plan, struct slsr_batch *batch, const char *message,
+                   size_t sd_end, size_t body, size_t end, const struct slsr_frame_meta *meta,
+                   struct slsr_err *err);
+/* Puts the length in front of a message that stands FRAME_GUESS + 1 behind start; returns the
+ * frame's length. */
+enum { FRAME_GUESS = 3, FRAME_DIGITS_MAX = 10 };
+size_t frame_close(char *start, size_t length);
 
 #endif

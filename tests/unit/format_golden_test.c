@@ -1,6 +1,6 @@
 /* Golden vectors: flattening and the bytes of the service's own syslog example (seed format), and
- * the RFC 5424, RFC 3164 and octet counting vectors that the settings can express. The deliberate
- * exceptions stand beside the code that makes them. */
+ * all vectors of headers and events. The deliberate exceptions stand beside the code that makes
+ * them. */
 #include "format_help.h"
 
 #include <jansson.h>
@@ -99,7 +99,7 @@ static void flatten_like_the_sdk(void **state)
                 codec_begin(codec, (struct slsr_bytes){body, n}, CODEC_PLAIN, n, NULL, NULL), 0);
             for (; codec_next(codec, &log); at++) {
                 json_t *want = json_array_get(logs, at);
-                assert_int_equal(flatten(&flat, &log, decode, NULL), 0);
+                assert_int_equal(flatten(&flat, &log, decode, NULL, NULL), 0);
                 assert_int_equal(flat.count, json_array_size(want));
                 for (size_t k = 0; k < flat.count; k++, checked++)
                     check_pair(&flat.pairs[k], json_array_get(want, k), decode);
@@ -313,21 +313,75 @@ static const char *zone_of(long long minutes)
     }
 }
 
-/* What the settings cannot say: other fractions than none or six digits, no time, a BOM, free
- * STRUCTURED-DATA, a MSG that is absent; and raw bytes, which format.invalid_utf8 always treats. */
-static bool expressible(const json_t *in, bool rfc5424)
+static char *text_of(const json_t *in, const char *key)
+{
+    const char *text = string_of(in, key);
+    return (char *)(text != NULL ? text : ""); /* NULL would be the machine's name */
+}
+
+/* Input "sd": [{"id", "params": [[name, value], ...]}, ...] -> format.structured_data. */
+static struct slsr_map elements_of(const json_t *sd)
+{
+    struct slsr_map map = {calloc(32, sizeof(*map.items)), 0};
+    json_t *element, *param;
+    size_t i, k;
+    json_array_foreach(sd, i, element)
+    {
+        char *id = (char *)string_of(element, "id");
+        json_t *params = json_object_get(element, "params");
+        if (json_array_size(params) == 0)
+            map.items[map.count++] = (struct slsr_map_entry){id, NULL, NULL};
+        json_array_foreach(params, k, param)
+        {
+            assert_true(map.count < 32);
+            map.items[map.count++] =
+                (struct slsr_map_entry){id, (char *)json_string_value(json_array_get(param, 0)),
+                                        (char *)json_string_value(json_array_get(param, 1))};
+        }
+    }
+    return map;
+}
+
+static struct slsr_format_config header_settings(const json_t *in, bool rfc5424)
 {
     json_t *time = json_object_get(in, "time");
-    long long digits = json_integer_value(json_object_get(time, "frac_digits"));
-    long long ns = json_integer_value(json_object_get(time, "ns"));
-    if (!json_is_object(time) || !json_is_string(json_object_get(in, "msg")) ||
-        !json_is_string(json_object_get(in, "hostname")) ||
-        json_is_true(json_object_get(in, "bom")))
-        return false;
-    if (zone_of(json_integer_value(json_object_get(time, "utc_offset_min"))) == NULL)
-        return false;
-    return !rfc5424 || (!json_is_array(json_object_get(in, "sd")) &&
-                        (digits == 0 || (digits == 6 && ns >= 1000)));
+    struct slsr_format_config c = format_settings();
+    c.protocol = rfc5424 ? SLSR_RFC5424 : SLSR_RFC3164;
+    c.body = SLSR_BODY_RAW;
+    c.newline = SLSR_NL_KEEP;
+    c.invalid_utf8 = SLSR_UTF8_KEEP;
+    c.facility = (int)json_integer_value(json_object_get(in, "facility"));
+    c.severity = (int)json_integer_value(json_object_get(in, "severity"));
+    c.hostname = text_of(in, "hostname");
+    c.tag = text_of(in, rfc5424 ? "app_name" : "tag");
+    c.procid = text_of(in, rfc5424 ? "procid" : "pid");
+    c.msgid = text_of(in, "msgid");
+    c.bom = json_is_true(json_object_get(in, "bom"));
+    c.time_zone = (char *)zone_of(json_integer_value(json_object_get(time, "utc_offset_min")));
+    assert_non_null(c.time_zone);
+    c.fraction =
+        json_is_object(time)
+            ? SLSR_FRACTION_0 + (unsigned)json_integer_value(json_object_get(time, "frac_digits"))
+            : SLSR_FRACTION_NIL;
+    c.structured_data = elements_of(json_object_get(in, "sd"));
+    return c;
+}
+
+static struct slsr_log log_at(const json_t *time)
+{
+    return (struct slsr_log){.time_s =
+                                 (uint32_t)json_integer_value(json_object_get(time, "unix_s")),
+                             .time_ns = (uint32_t)json_integer_value(json_object_get(time, "ns"))};
+}
+
+static void expect_vector(const struct slsr_format_config *c, const struct slsr_log *log,
+                          const json_t *test)
+{
+    size_t n;
+    char *want = unhex(string_of(test, "expect_hex"), &n);
+    print_message("%s\n", string_of(test, "id"));
+    format_expect(c, log, want, n);
+    free(want);
 }
 
 static void headers_by_the_rfcs(void **state)
@@ -339,35 +393,130 @@ static void headers_by_the_rfcs(void **state)
     {
         const char *kind = string_of(test, "kind");
         bool rfc5424 = strcmp(kind, "rfc5424") == 0;
-        json_t *in = json_object_get(test, "input"), *time = json_object_get(in, "time");
-        if ((!rfc5424 && strcmp(kind, "rfc3164") != 0) || !expressible(in, rfc5424))
+        json_t *in = json_object_get(test, "input");
+        if (!rfc5424 && strcmp(kind, "rfc3164") != 0)
             continue;
-        struct slsr_format_config c = format_settings();
-        c.protocol = rfc5424 ? SLSR_RFC5424 : SLSR_RFC3164;
-        c.body = SLSR_BODY_RAW;
-        c.newline = SLSR_NL_KEEP;
-        c.facility = (int)json_integer_value(json_object_get(in, "facility"));
-        c.severity = (int)json_integer_value(json_object_get(in, "severity"));
-        c.hostname = (char *)string_of(in, "hostname");
-        c.tag = (char *)string_of(in, rfc5424 ? "app_name" : "tag");
-        c.procid = (char *)string_of(in, rfc5424 ? "procid" : "pid");
-        c.msgid = (char *)string_of(in, "msgid");
-        c.time_zone = (char *)zone_of(json_integer_value(json_object_get(time, "utc_offset_min")));
-        struct slsr_pair field = {slsr_bytes_of("content"), slsr_bytes_of(string_of(in, "msg"))};
-        struct slsr_log log = {.time_s =
-                                   (uint32_t)json_integer_value(json_object_get(time, "unix_s")),
-                               .fields = &field,
-                               .field_count = 1};
-        if (json_integer_value(json_object_get(time, "frac_digits")) > 0)
-            log.time_ns = (uint32_t)json_integer_value(json_object_get(time, "ns"));
-        size_t n;
-        char *want = unhex(string_of(test, "expect_hex"), &n);
-        format_expect(&c, &log, want, n);
-        free(want);
+        struct slsr_format_config c = header_settings(in, rfc5424);
+        struct slsr_pair field = {slsr_bytes_of("content"), {NULL, 0}};
+        struct slsr_log log = log_at(json_object_get(in, "time"));
+        char *raw = NULL;
+        if (string_of(in, "msg") != NULL)
+            field.value = (struct slsr_bytes){string_of(in, "msg"),
+                                              json_string_length(json_object_get(in, "msg"))};
+        else if (string_of(in, "msg_hex") != NULL)
+            field.value.p = raw = unhex(string_of(in, "msg_hex"), &field.value.n);
+        log.fields = &field;
+        log.field_count = field.value.p != NULL;
+        expect_vector(&c, &log, test);
+        free(raw);
+        free(c.structured_data.items);
         ran[rfc5424]++;
     }
-    assert_true(ran[1] >= 30);
-    assert_true(ran[0] >= 10);
+    assert_int_equal(ran[1], 56);
+    assert_int_equal(ran[0], 11);
+    json_decref(root);
+}
+
+/* Values go in as fields f0, f1 ..., so that what they hold is a stranger's. */
+static char *as_field(struct slsr_pair *fields, size_t *count, const char *value, bool in_template)
+{
+    static char names[32][8], templates[32][16];
+    size_t n = (*count)++;
+    assert_true(n < 32);
+    snprintf(names[n], sizeof(names[n]), "f%zu", n);
+    snprintf(templates[n], sizeof(templates[n]), "${f%zu}", n);
+    fields[n] = (struct slsr_pair){slsr_bytes_of(names[n]), slsr_bytes_of(value)};
+    return in_template ? templates[n] : names[n];
+}
+
+static struct slsr_map pairs_of(const json_t *pairs, struct slsr_pair *fields, size_t *count,
+                                struct slsr_map_entry *items)
+{
+    struct slsr_map map = {items, 0};
+    size_t i;
+    json_t *pair;
+    json_array_foreach(pairs, i, pair) items[map.count++] = (struct slsr_map_entry){
+        NULL, (char *)json_string_value(json_array_get(pair, 0)),
+        as_field(fields, count, json_string_value(json_array_get(pair, 1)), true)};
+    return map;
+}
+
+static void cef_of(const json_t *in, struct slsr_format_config *c, struct slsr_pair *fields,
+                   size_t *count, struct slsr_map_entry *items)
+{
+    c->body = SLSR_BODY_CEF;
+    c->cef_vendor = as_field(fields, count, string_of(in, "vendor"), true);
+    c->cef_product = as_field(fields, count, string_of(in, "product"), true);
+    c->cef_version = as_field(fields, count, string_of(in, "version"), true);
+    c->cef_class_id = as_field(fields, count, string_of(in, "event_class_id"), true);
+    c->cef_name = as_field(fields, count, string_of(in, "name"), true);
+    c->cef_severity = as_field(fields, count, string_of(in, "severity"), true);
+    c->cef_fields = SLSR_REST_NONE;
+    c->cef_extension = pairs_of(json_object_get(in, "extension"), fields, count, items);
+}
+
+static void leef_of(const json_t *in, struct slsr_format_config *c, struct slsr_pair *fields,
+                    size_t *count, struct slsr_map_entry *items)
+{
+    c->body = SLSR_BODY_LEEF;
+    c->leef_version = strcmp(string_of(in, "leef_version"), "2.0") == 0 ? SLSR_LEEF_2 : SLSR_LEEF_1;
+    c->leef_vendor = as_field(fields, count, string_of(in, "vendor"), true);
+    c->leef_product = as_field(fields, count, string_of(in, "product"), true);
+    c->leef_device_version = as_field(fields, count, string_of(in, "version"), true);
+    c->leef_event_id = as_field(fields, count, string_of(in, "event_id"), true);
+    c->leef_delimiter = (char *)string_of(in, "delimiter_field");
+    c->leef_fields = SLSR_REST_NONE;
+    c->leef_attributes = pairs_of(json_object_get(in, "attributes"), fields, count, items);
+}
+
+/* The vectors give the event alone: a RFC 3164 header without TAG stands in front of it. */
+static void events_by_their_vendors(void **state)
+{
+    (void)state;
+    static const char head[] = "<14>Jan  2 03:04:05 h ";
+    json_t *root = vectors("syslog-rfc-vectors.json"), *test;
+    size_t i, ran = 0;
+    json_array_foreach(json_object_get(root, "vectors"), i, test)
+    {
+        const char *kind = string_of(test, "kind");
+        json_t *in = json_object_get(test, "input");
+        bool cef = strncmp(kind, "cef", 3) == 0, header = strchr(kind, '+') != NULL;
+        if (!cef && strncmp(kind, "leef", 4) != 0)
+            continue;
+        struct slsr_format_config c = format_settings();
+        struct slsr_pair fields[32];
+        struct slsr_map_entry items[16];
+        size_t count = 0, n;
+        c.protocol = SLSR_RFC3164;
+        c.tag = NULL;
+        struct slsr_log log = {.time_s = 1767323045};
+        char *want = unhex(string_of(test, "expect_hex"), &n);
+        if (cef) {
+            cef_of(header ? json_object_get(in, "cef") : in, &c, fields, &count, items);
+        } else if (!header) {
+            leef_of(in, &c, fields, &count, items);
+        } else { /* the event is given as text there */
+            c = header_settings(in, true);
+            c.body = SLSR_BODY_TEMPLATE;
+            c.template_text = (char *)string_of(in, "msg");
+        }
+        log.fields = fields;
+        log.field_count = count;
+        char *whole = malloc(n + sizeof(head));
+        memcpy(whole, head, sizeof(head) - 1);
+        memcpy(whole + sizeof(head) - 1, want, n);
+        print_message("%s\n", string_of(test, "id"));
+        if (header)
+            format_expect(&c, &log, want, n);
+        else
+            format_expect(&c, &log, whole, n + sizeof(head) - 1);
+        if (!cef && header)
+            free(c.structured_data.items);
+        free(whole);
+        free(want);
+        ran++;
+    }
+    assert_int_equal(ran, 15 + 7 + 2);
     json_decref(root);
 }
 
@@ -377,6 +526,7 @@ int main(void)
         cmocka_unit_test(flatten_like_the_sdk),
         cmocka_unit_test(seed_bytes_are_the_examples),
         cmocka_unit_test(headers_by_the_rfcs),
+        cmocka_unit_test(events_by_their_vendors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

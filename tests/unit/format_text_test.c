@@ -43,6 +43,8 @@ static void kv_bodies(void **state)
                                {BYTES("__tag__:__hostname__"), BYTES("H")},
                                {BYTES("__time__"), BYTES("42")}};
     struct slsr_log log = log_of(two, 2);
+    FORMAT_EXPECT(&c, &log, HEAD GROUP "||k=v||msg=\"a=b||c \\\\n d\"");
+    c.kv_quote = SLSR_KV_NONE;
     FORMAT_EXPECT(&c, &log, HEAD GROUP "||k=v||msg=a=b||c \\n d");
     log.time_ns = 1999;
     FORMAT_EXPECT(&c, &log,
@@ -88,7 +90,7 @@ static void json_and_raw_bodies(void **state)
     log = log_of(fields, 1);
     FORMAT_EXPECT(&c, &log, HEAD "1\\2\\n\\x01\\x7f/");
     log = log_of(fields, 0);
-    FORMAT_EXPECT(&c, &log, HEAD);
+    FORMAT_EXPECT(&c, &log, "<14>1 2026-01-02T03:04:05Z h a - - -");
 }
 
 static void newline_and_utf8_settings(void **state)
@@ -292,19 +294,21 @@ static void impossible_settings_are_refused(void **state)
         struct slsr_format_config c = format_settings();
         struct format_plan *plan = NULL;
         struct slsr_err err = {0};
-        const char *word = "not available in this version";
+        const char *word = "kv_quote";
         switch (i) {
         case 0:
-            c.body = SLSR_BODY_CEF;
+            c.sep = (char *)"";
             break;
         case 1:
-            c.body = SLSR_BODY_LEEF;
+            c.sep = (char *)"=";
             break;
         case 2:
             c.body = SLSR_BODY_TEMPLATE;
+            word = "format.template";
             break;
         case 3:
-            c.oversize = SLSR_OVER_SPLIT;
+            c.sep = (char *)"ab";
+            c.kv_quote = SLSR_KV_ESCAPE;
             break;
         case 4:
             c.time_zone = (char *)"Mars/Olympus";
