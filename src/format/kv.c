@@ -166,11 +166,14 @@ char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_
         return out;
     }
     for (size_t i = 0; i < log->field_count; i++) {
-        struct slsr_bytes key = log->fields[i].key, value = log->fields[i].value;
-        seen |= (uint64_t)(key.n > 0 && key.p[0] == '"') | (value.n > 0 && value.p[0] == '"');
-        out = text_put_mark(put_sep(plan, out), key, &plan->rules, mark, '=', &seen);
-        *out++ = '=';
-        out = text_put_mark(out, value, &plan->rules, mark, mark, &seen);
+        /* What is written decides: a byte that was dropped may have stood before a quote. */
+        char *key = put_sep(plan, out);
+        *key = 0;
+        char *value = text_put_mark(key, log->fields[i].key, &plan->rules, mark, '=', &seen) + 1;
+        value[-1] = '=';
+        *value = 0;
+        out = text_put_mark(value, log->fields[i].value, &plan->rules, mark, mark, &seen);
+        seen |= (uint64_t)(*key == '"') | (*value == '"');
     }
     return seen == 0 ? out : NULL;
 }

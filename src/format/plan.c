@@ -176,7 +176,8 @@ static int make_quotes(struct format_plan *plan, const struct slsr_format_config
     bool punctuation = strchr("!#$%&()*+,-./:;<>?@[]^_`{|}~'", first) != NULL && first != '\0';
 
     plan->quote = c->protocol == SLSR_SEED ? SLSR_KV_NONE : c->kv_quote;
-    plan->sep_always = first < 0x20 || first > 0x7e;
+    /* Rules can make these bytes out of others: \x1b, or a line end that becomes a space. */
+    plan->sep_always = !punctuation && (first != ' ' || c->newline == SLSR_NL_SPACE);
     if (plan->quote == SLSR_KV_NONE || c->body != SLSR_BODY_KV)
         return 0;
     if (plan->sep_n == 0 || strpbrk(plan->sep, "=\"\\") != NULL)
