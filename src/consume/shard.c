@@ -173,6 +173,10 @@ static int hand_over(struct run *r, const char *position, struct slsr_err *err)
     r->turn = 1 - r->turn;
     r->g->dead_logs += lane->batch.dead_count;
     r->g->dropped_logs += lane->batch.dropped_count;
+    if (lane->batch.dead_count > 0)
+        count_add(COUNT_FRAMES_DEAD, "format", NULL, lane->batch.dead_count);
+    if (lane->batch.dropped_count > 0)
+        count_add(COUNT_FRAMES_DROPPED, "filter", NULL, lane->batch.dropped_count);
     return 0;
 }
 

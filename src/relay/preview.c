@@ -53,6 +53,9 @@ static int preview_body(const struct slsr_config *config, const struct slsr_stre
     if (rc == 0)
         rc = intake_take(&intake, body, lz4, raw_size, cursor, &batch, &result, &dead, err);
     while (rc == 0) {
+        if (batch.dropped_count > 0)
+            diag(SLSR_LOG_NOTICE, "preview", "format.filter leaves %llu logs out",
+                 (unsigned long long)batch.dropped_count);
         if (batch.dead_count > 0)
             diag(SLSR_LOG_WARNING, "preview", "%llu logs give no frame, the first: %s",
                  (unsigned long long)batch.dead_count, dead.text);
