@@ -67,13 +67,13 @@ def wait_until(what, ask, seconds=60, every=0.05):
 class Program:
     """One running program; its output (both streams) is a file, which outlives us if it must."""
 
-    def __init__(self, name, argv, log, env=None, preexec=None):
+    def __init__(self, name, argv, log, env=None, preexec=None, cwd=None):
         self.name = name
         self.log = log
         self.expected = True  # to run: until we end it ourselves
         with open(log, "wb") as file:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file,
-                                            stderr=subprocess.STDOUT, env=env, preexec_fn=preexec,
+                                            stderr=subprocess.STDOUT, env=env, preexec_fn=preexec, cwd=cwd,
                                             start_new_session=True)
 
     @property
