@@ -11,6 +11,8 @@
 
 #include "config/load.h"
 
+#include "base/secret.h"
+
 void *config_area(struct slsr_config *config, const char *path, size_t i)
 {
     switch (path[0]) {
@@ -75,13 +77,14 @@ static void store_text(struct config_load *load, const struct option *option, vo
     char *copy = NULL;
 
     if (text != NULL) {
-        copy = strdup(text);
+        copy = option->kind == OPT_SECRET ? secret_dup(text) : strdup(text);
         if (copy == NULL)
             load->no_memory = true;
     }
-    if (*at != NULL && option->kind == OPT_SECRET)
-        config_wipe_text(*at);
-    free(*at);
+    if (option->kind == OPT_SECRET)
+        secret_free(*at);
+    else
+        free(*at);
     *at = copy;
 }
 
@@ -589,8 +592,10 @@ void config_value_free(const struct option *option, void *area)
         free_list(member(option, area));
     } else if (option->kind == OPT_TEXTS || option->kind == OPT_MAP || option->kind == OPT_GROUPS) {
         config_many_free(option, area);
-    } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT ||
-               option->kind == OPT_SECRET) {
+    } else if (option->kind == OPT_SECRET) {
+        secret_free(*at);
+        *at = NULL;
+    } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT) {
         /* All texts: a proxy may hold a password, and a query names what is watched. */
         config_wipe_text(*at);
         free(*at);
