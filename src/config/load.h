@@ -104,6 +104,8 @@ void config_secrets_load(struct config_load *load);
 /* Frees a tree, overwriting its strings first. */
 void config_wipe_json(json_t *root);
 void config_wipe_text(char *text);
+/* All texts are wiped: a proxy may hold a password, and a query names what is watched. */
+void config_free_text(const struct option *option, char *text);
 
 /* --- check.c --- */
 void config_check(struct config_load *load);

@@ -13,10 +13,22 @@
 
 #include "config/load.h"
 
+#include "base/secret.h"
+
 void config_wipe_text(char *text)
 {
     if (text != NULL)
         explicit_bzero(text, strlen(text));
+}
+
+void config_free_text(const struct option *option, char *text)
+{
+    if (option->kind == OPT_SECRET) {
+        secret_free(text);
+    } else {
+        config_wipe_text(text);
+        free(text);
+    }
 }
 
 void config_wipe_json(json_t *root)

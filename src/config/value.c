@@ -81,10 +81,7 @@ static void store_text(struct config_load *load, const struct option *option, vo
         if (copy == NULL)
             load->no_memory = true;
     }
-    if (option->kind == OPT_SECRET)
-        secret_free(*at);
-    else
-        free(*at);
+    config_free_text(option, *at);
     *at = copy;
 }
 
@@ -592,13 +589,9 @@ void config_value_free(const struct option *option, void *area)
         free_list(member(option, area));
     } else if (option->kind == OPT_TEXTS || option->kind == OPT_MAP || option->kind == OPT_GROUPS) {
         config_many_free(option, area);
-    } else if (option->kind == OPT_SECRET) {
-        secret_free(*at);
-        *at = NULL;
-    } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT) {
-        /* All texts: a proxy may hold a password, and a query names what is watched. */
-        config_wipe_text(*at);
-        free(*at);
+    } else if (option->kind == OPT_STRING || option->kind == OPT_TEXT ||
+               option->kind == OPT_SECRET) {
+        config_free_text(option, *at);
         *at = NULL;
     }
 }

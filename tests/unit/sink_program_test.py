@@ -5,6 +5,7 @@ finished stream by closing its own side only when the file holds everything, cou
 or in the wrong order, reports what no RFC allows, and dies, resets or stalls when it is told to.
 """
 import base64
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 import unittest
 
 SINK = None
@@ -93,6 +96,14 @@ class Sink:
             self.process.wait()
         self.process.stdout.close()
         self.errors.close()
+
+
+def await_taken(peer):
+    """Waits until the kernel at the other end has everything (SIOCOUTQ is 0)."""
+    deadline = time.monotonic() + 60
+    while struct.unpack("i", fcntl.ioctl(peer, termios.TIOCOUTQ, b"\0" * 4))[0] != 0:
+        assert time.monotonic() < deadline, "the sink does not take what was sent"
+        time.sleep(0.01)
 
 
 class SinkTest(unittest.TestCase):
@@ -177,6 +188,7 @@ class SinkTest(unittest.TestCase):
         s = self.sink()
         with s.connect() as c:
             c.sendall(octet(*[b"<14>%06d" % i for i in range(20000)]))
+            await_taken(c)
             self.assertEqual(s.stop(), 0)
         self.assertEqual(s.stats()["messages"], 20000)
         self.assertEqual(len(s.written()), 20000 * 11)
