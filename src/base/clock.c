@@ -11,7 +11,7 @@ static _Atomic bool frozen;
 static _Atomic int64_t frozen_wall_ms;
 static _Atomic int64_t frozen_mono_ms;
 
-enum { LONGEST_POLL_MS = 60000, FROZEN_POLL_MS = 1 };
+enum { LONGEST_POLL_MS = 60000, FROZEN_POLL_NS = 100 * 1000 };
 
 /* With frozen clocks: who waits, for what, until when. Entries live on the waiters' stacks. */
 struct waiter {
@@ -61,6 +61,7 @@ void clock_wind(int64_t ms)
 
 static int frozen_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)
 {
+    const struct timespec slice = {.tv_nsec = FROZEN_POLL_NS};
     struct waiter self = {.fds = fds, .count = count, .until_ms = until_ms};
     int ready;
 
@@ -69,7 +70,7 @@ static int frozen_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)
     waiters = &self;
     pthread_mutex_unlock(&waiters_lock);
     do {
-        ready = poll(fds, count, FROZEN_POLL_MS);
+        ready = ppoll(fds, count, &slice, NULL);
     } while (ready == 0 && clock_mono_ms() < until_ms);
     pthread_mutex_lock(&waiters_lock);
     for (struct waiter **at = &waiters; *at != NULL; at = &(*at)->next)

@@ -44,11 +44,10 @@ void consume_default_name(const char *spool_path, char *out, size_t size);
 
 /* How one part of the stage fares: one word for machines, one sentence for people.
  *
- * state   "ok", "starting", "leaving", or what is wrong: "network" "server" "quota" "credentials"
- *         "clock" "not_found" "lost" "cursor" "answer" "request" "spool_full" "disk" "failed".
- *         The words of pull_errors_total{code} are the same.
- * error   the last sentence, "" when all is well. Never holds a secret.
- * since_ms  wall clock of the last change of state. */
+ * state   "ok", "starting", "leaving", "left", or what is wrong: "network" "server" "quota"
+ * "credentials" "clock" "not_found" "lost" "cursor" "answer" "request" "spool_full" "disk"
+ * "failed". The words of pull_errors_total{code} are the same. error   the last sentence, "" when
+ * all is well. Never holds a secret. since_ms  wall clock of the last change of state. */
 enum { CONSUME_STATE_SIZE = 16, CONSUME_ERROR_SIZE = 320 };
 struct consume_note {
     char state[CONSUME_STATE_SIZE];

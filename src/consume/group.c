@@ -334,5 +334,6 @@ void *group_run(void *arg)
     client_close(c.beats);
     client_close(c.asker);
     progress_end();
+    note_set(g, &g->note, "left", NULL);
     return NULL;
 }

@@ -104,6 +104,22 @@ void report_committed(struct run *r, const struct lane *lane)
     memcpy(last->cursor, lane->cp.cursor, sizeof last->cursor);
 }
 
+/* One line per change of state. Pulls go on meanwhile, so their state is another one. */
+static void tell(struct run *r, int rc, const struct slsr_err *err)
+{
+    if (rc == r->report_error || rc == SLSR_ESTOPPED || slsr_err_class(rc) == SLSR_CLASS_LOST)
+        return;
+    if (rc != 0)
+        diag(SLSR_LOG_ERROR, "consume", "%s/%s shard %u: %s%s", r->stream.project,
+             r->stream.logstore, r->stream.shard, err->text,
+             strstr(err->text, "again") != NULL ? "" : "; will try again");
+    else
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: checkpoints are stored again",
+             r->stream.project, r->stream.logstore, r->stream.shard);
+    r->report_error = rc;
+    note_set(r->g, &r->w->note, consume_state(rc), rc != 0 ? err : NULL);
+}
+
 static int report(struct run *r, struct client *client)
 {
     struct slsr_err err;
@@ -131,9 +147,10 @@ static int report(struct run *r, struct client *client)
         memcpy(r->reported, position, sizeof r->reported);
         slsr_spool_shard_note(r->g->o.spool, &r->stream, r->reported, r->lag_s, NULL);
         r->noted_lag_s = r->lag_s;
-    } else {
-        shard_tell(r, rc, &err);
+    } else if (rc == SLSR_ENOTFOUND) {
+        group_hurry(r->g); /* its next beat makes the group anew */
     }
+    tell(r, rc, &err);
     return rc;
 }
 

@@ -41,7 +41,8 @@ struct run {
     int64_t reported_ms;
     int64_t lag_s, noted_lag_s;
     struct backoff backoff;
-    int last_error; /* for one line per state change */
+    int last_error;   /* of pull and spool: for one line per state change */
+    int report_error; /* of checkpoints, likewise */
     /* size of pulls */
     int64_t count;    /* log groups to ask for now, 1 .. max_log_groups */
     int64_t last_raw; /* raw bytes of the last pull that brought something */
