@@ -141,7 +141,7 @@ static void answer_put(struct world *w, const struct asked *q, struct answer *a)
         say(a, 404, "ConsumerGroupNotExist");
     } else if (!w->consumer_known) {
         say(a, 404, "ConsumerNotExist");
-    } else if (!s->holder || s->over) {
+    } else if (!s->holder) {
         say(a, 400, "ConsumerNotMatch");
     } else {
         assert_non_null(at);

@@ -4,7 +4,7 @@
 
 #include "fake_sls.h"
 
-enum { PATIENCE = 300 * 1000 }; /* looks per step, 200 us each and more: over a minute */
+enum { PATIENCE = 250 * 1000 }; /* looks per step, 200 us each and more: over a minute */
 
 static struct world *the_world; /* of the case under way: the seam carries no context of ours */
 
@@ -147,6 +147,8 @@ void world_setup(struct world *w, unsigned shards, uint64_t groups)
                 utc[] = "UTC", host[] = "h";
     static char *stores[] = {store};
 
+    if (the_world != NULL)
+        fail_msg("not run: the case before failed and its threads are still there");
     memset(w, 0, sizeof *w);
     pthread_mutex_init(&w->lock, NULL);
     w->asked = calloc(FAKE_ASKED, sizeof *w->asked);
@@ -299,6 +301,7 @@ void world_teardown(struct world *w)
 {
     if (w->consume != NULL)
         world_stop(w);
+    the_world = NULL;
     slsr_spool_close(w->spool);
     nftw(w->dir, wipe_one, 8, FTW_DEPTH | FTW_PHYS);
     free(w->asked);
