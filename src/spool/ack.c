@@ -44,6 +44,7 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
     rc = env_open(&spool->ack_env, path, 8, write ? ACK_MAP : 0, write, spool->lockless, err);
     if (rc != 0)
         return rc;
+    mdb_env_set_userctx(spool->ack_env, spool);
     if (write)
         mdb_reader_check(spool->ack_env, &dead);
     rc = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, &txn);
@@ -253,7 +254,7 @@ static void put_back(struct slsr_spool *spool, const struct dirty *dirty)
 static int store(struct slsr_spool *spool, struct dirty *dirty)
 {
     MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(spool->ack_env, NULL, 0, &txn);
+    int rc = spool->ack_env == NULL ? MDB_PANIC : mdb_txn_begin(spool->ack_env, NULL, 0, &txn);
 
     for (size_t i = 0; rc == 0 && i < dirty->target_count; i++) {
         unsigned char value[LAYOUT_TARGET_BYTES];
@@ -301,6 +302,8 @@ int ack_flush(struct slsr_spool *spool, struct slsr_err *err)
             mdb_reader_check(spool->ack_env, &dead);
             rc = store(spool, dirty);
         }
+        if (rc == MDB_PANIC)
+            spool->books.broken = true;
         if (rc != 0)
             put_back(spool, dirty);
     } while (rc == 0 && dirty->note_count == 256);
@@ -338,6 +341,7 @@ void *ack_thread(void *arg)
     bool complained = false;
     int64_t retained = 0;
     bool last = false;
+    int rc;
 
     pthread_setname_np(pthread_self(), "spool-keeper");
     while (!last) {
@@ -346,7 +350,10 @@ void *ack_thread(void *arg)
         wait_until(spool, FLUSH_MS, true); /* gather */
         last = spool->closing;
         pthread_mutex_unlock(&spool->lock);
-        if (ack_flush(spool, &err) == 0) {
+        rc = ack_flush(spool, &err);
+        if ((spool->books.broken || (last && rc != 0)) && ack_reopen(spool, &err) == 0)
+            rc = ack_flush(spool, &err);
+        if (rc == 0) {
             complained = false;
         } else if (!complained) {
             diag(SLSR_LOG_ERROR, "spool", "%s; will try again", err.text);

@@ -58,16 +58,57 @@ int books_begin(struct slsr_spool *spool, bool write, MDB_txn **txn, struct slsr
     }
     if (rc != 0)
         return rc;
-    if (!spool->books.open)
-        return slsr_fail(err, SLSR_ENOMATCH, "spool %s has no books yet", spool->config.path);
-    rc = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, txn);
-    return rc == 0 ? 0 : env_fail(err, rc, "cannot open the books of %s", spool->config.path);
+    pthread_rwlock_rdlock(&spool->books.gate);
+    if (spool->ack_env == NULL && spool->books.broken)
+        rc = slsr_fail(err, SLSR_EIO, "the books of %s are being opened anew", spool->config.path);
+    else if (!spool->books.open)
+        rc = slsr_fail(err, SLSR_ENOMATCH, "spool %s has no books yet", spool->config.path);
+    if (rc == 0) {
+        const int lmdb = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, txn);
+
+        if (lmdb == MDB_PANIC)
+            spool->books.broken = true;
+        if (lmdb != 0)
+            rc = env_fail(err, lmdb, "cannot open the books of %s", spool->config.path);
+    }
+    if (rc != 0)
+        pthread_rwlock_unlock(&spool->books.gate);
+    return rc;
 }
 
 int books_end(MDB_txn *txn, int rc)
 {
+    struct slsr_spool *spool = mdb_env_get_userctx(mdb_txn_env(txn));
+
     if (rc == 0)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&spool->books.gate);
+    return rc;
+}
+
+void books_leave(MDB_txn *txn)
+{
+    books_end(txn, MDB_NOTFOUND);
+}
+
+int ack_reopen(struct slsr_spool *spool, struct slsr_err *err)
+{
+    int rc;
+
+    pthread_rwlock_wrlock(&spool->books.gate);
+    if (spool->ack_env != NULL)
+        mdb_env_close(spool->ack_env);
+    spool->ack_env = NULL;
+    spool->ack_open = spool->books.open = false;
+    rc = ack_open(spool, true, err);
+    if (rc == 0) {
+        spool->books.broken = false;
+    } else if (spool->ack_env != NULL) {
+        mdb_env_close(spool->ack_env);
+        spool->ack_env = NULL;
+    }
+    pthread_rwlock_unlock(&spool->books.gate);
     return rc;
 }

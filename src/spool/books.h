@@ -17,6 +17,8 @@ int books_open(struct slsr_spool *spool, MDB_txn *txn, bool create);
 int books_begin(struct slsr_spool *spool, bool write, MDB_txn **txn, struct slsr_err *err);
 /* Commits a write transaction when rc (an LMDB code) is 0, else aborts it; rc or the commit's. */
 int books_end(MDB_txn *txn, int rc);
+/* Ends a reading transaction. */
+void books_leave(MDB_txn *txn);
 
 /* ledger.c: inside a write transaction; LMDB codes. */
 int ledger_put(struct slsr_spool *spool, MDB_txn *txn, const struct slsr_ledger_entry *entry,

@@ -179,18 +179,20 @@ static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
 static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_err *err)
 {
     struct segment *old = *seg;
+    bool sealed;
     int rc;
 
     FAULT_DIE(ROTATE_BEFORE);
     rc = segment_create(spool, seg, err);
     if (rc != 0)
         return rc;
-    if (!old->worn &&
-        !old->broken) /* without its summary a look-up reads its index: slower, not wrong */
-        segment_seal(old, NULL);
-    segment_trim(old);
+    /* without its summary a look-up reads its index: slower, not wrong */
+    sealed = old->worn || old->broken || segment_seal(old, NULL) == 0;
+    if (!old->broken) /* else a reader may be opening it anew */
+        segment_trim(old);
     pthread_mutex_lock(&spool->lock);
     old->active = false;
+    old->broken = old->broken || !sealed;
     old->disk_bytes = segment_disk(spool, old);
     if (old->refs == 0)
         segment_close(old);

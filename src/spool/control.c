@@ -101,7 +101,7 @@ int slsr_marks_read(struct slsr_spool *spool, enum slsr_mark kind, const char *t
     if (rc != 0)
         return rc == SLSR_ENOMATCH ? 0 : rc;
     rc = marks_load(spool, txn, (char)kind, target, out);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     slsr_spans_normalise(out);
     return failed(spool, rc, err);
 }
@@ -120,7 +120,7 @@ int slsr_control_read(struct slsr_spool *spool, const char *target, struct slsr_
     if (rc != 0)
         return rc;
     rc = state_get(spool, txn, target, out);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     return failed(spool, rc, err);
 }
 
@@ -265,13 +265,13 @@ void control_look(struct slsr_spool *spool)
     pthread_mutex_unlock(&spool->lock);
     if (oldest > spool->trimmed_to)
         trim(spool, oldest);
-    if (mdb_env_info(spool->ack_env, &info) != 0 || info.me_last_txnid == spool->seen_txn ||
-        books_begin(spool, false, &txn, NULL) != 0)
+    if (spool->ack_env == NULL || mdb_env_info(spool->ack_env, &info) != 0 ||
+        info.me_last_txnid == spool->seen_txn || books_begin(spool, false, &txn, NULL) != 0)
         return;
     rc = generation_get(spool, txn, &generation);
     if (rc == 0)
         rc = marks_floor(spool, txn, &floor);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     if (rc != 0)
         return; /* it is read again in a moment, and the stages go on as they are */
     spool->seen_txn = info.me_last_txnid;

@@ -58,6 +58,8 @@ struct target {
 struct books {
     bool open, writable;
     MDB_dbi ledger, marks, orders, jobs;
+    pthread_rwlock_t gate; /* read: a transaction is open; write: ack.mdb is opened anew */
+    _Atomic bool broken;   /* MDB_PANIC: the keeper opens ack.mdb anew */
 };
 
 /* A send stage that wants to hear of orders. */
@@ -110,6 +112,7 @@ struct slsr_spool {
     _Atomic unsigned readers;  /* live readers: ranges without an end */
     size_t wanted_bytes;       /* size of the append that found no room */
     bool full;
+    bool told_unlink; /* that a segment cannot be deleted */
     bool closing;
     unsigned failures; /* writer: commits that failed one after the other */
     bool threads;
@@ -178,6 +181,8 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err);
 /* Moves a target's position, also backwards (an operator's order). Lock held. */
 void ack_move(struct slsr_spool *spool, const char *name, uint64_t seq);
 int ack_flush(struct slsr_spool *spool, struct slsr_err *err); /* lock not held */
+/* Opens ack.mdb anew after LMDB has given it up. The keeper, outside of transactions. */
+int ack_reopen(struct slsr_spool *spool, struct slsr_err *err);
 int ack_load(struct slsr_spool *spool, struct slsr_err *err);
 
 /* retain.c */

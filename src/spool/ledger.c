@@ -149,7 +149,7 @@ int slsr_ledger_list(struct slsr_spool *spool, uint64_t from_id, struct slsr_led
     }
     if (cursor != NULL)
         mdb_cursor_close(cursor);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     if (rc == MDB_NOTFOUND)
         return 0;
     free(*out);

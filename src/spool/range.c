@@ -339,6 +339,13 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     end(range);
+    if (rc == MDB_PANIC) { /* a failed write made LMDB give the environment up, not the data */
+        pthread_mutex_lock(&range->spool->lock);
+        if (!range->seg->active) /* the writer leaves its own itself */
+            range->seg->broken = true;
+        pthread_mutex_unlock(&range->spool->lock);
+        leave_segment(range);
+    }
     if (rc == 0 || rc == MDB_NOTFOUND)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     return env_fail(err, rc, "cannot read spool %s at frame %llu", range->spool->config.path,

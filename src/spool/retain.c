@@ -4,6 +4,7 @@
  * or the delivered part is larger than retention_size; under pressure (max_size, min_free_disk)
  * delivered segments go early. Undelivered ones go only with when_full = drop_oldest, said aloud.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -84,8 +85,8 @@ static int64_t age_ms(struct slsr_spool *spool, struct segment *seg)
     return clock_wall_ms() - seg->newest_ms;
 }
 
-/* Lock held. */
-static void unlink_head(struct slsr_spool *spool, struct usage *usage)
+/* False: it cannot be deleted now, so it stays in its place: a spool has no holes. Lock held. */
+static bool unlink_head(struct slsr_spool *spool, struct usage *usage)
 {
     struct segment *seg = spool->segments[0];
     char path[4200];
@@ -94,9 +95,15 @@ static void unlink_head(struct slsr_spool *spool, struct usage *usage)
     segment_path(spool, seg->first, path, sizeof path);
     snprintf(lock_path, sizeof lock_path, "%s-lock", path);
     FAULT_DIE(UNLINK_BEFORE);
-    if (unlink(path) != 0)
-        diag(SLSR_LOG_WARNING, "spool", "cannot delete delivered segment %s: check its owner",
-             path);
+    if (unlink(path) != 0 && errno != ENOENT) {
+        if (!spool->told_unlink)
+            diag(SLSR_LOG_WARNING, "spool",
+                 "cannot delete delivered segment %s: %s; check its folder's owner, will try again",
+                 path, strerror(errno));
+        spool->told_unlink = true;
+        return false;
+    }
+    spool->told_unlink = false;
     FAULT_DIE(UNLINK_AFTER);
     unlink(lock_path);
     usage->disk -= seg->disk_bytes;
@@ -111,6 +118,7 @@ static void unlink_head(struct slsr_spool *spool, struct usage *usage)
         segment_close(seg);
         free(seg);
     }
+    return true;
 }
 
 static bool head_delivered(const struct slsr_spool *spool)
@@ -119,7 +127,7 @@ static bool head_delivered(const struct slsr_spool *spool)
            spool->segments[1]->first <= needed_from(spool);
 }
 
-static void drop_head(struct slsr_spool *spool, struct usage *usage)
+static bool drop_head(struct slsr_spool *spool, struct usage *usage)
 {
     const uint64_t from = spool->segments[0]->first;
     const uint64_t to = spool->segments[1]->first;
@@ -132,7 +140,7 @@ static void drop_head(struct slsr_spool *spool, struct usage *usage)
             spool->targets[i].state.acked = to;
             spool->targets[i].dirty = true;
         }
-    unlink_head(spool, usage);
+    return unlink_head(spool, usage);
 }
 
 bool retain_all_taken(struct slsr_spool *spool)
@@ -161,12 +169,13 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
 
         if (!old && !large && (need_bytes == 0 || fits(spool, &usage, need_bytes)))
             break;
-        unlink_head(spool, &usage);
+        if (!unlink_head(spool, &usage))
+            break;
     }
     while (need_bytes > 0 && c->when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
            !spool->segments[0]->active && spool->segments[1]->first <= control_floor(spool) &&
-           !fits(spool, &usage, need_bytes))
-        drop_head(spool, &usage);
+           !fits(spool, &usage, need_bytes) && drop_head(spool, &usage))
+        ;
     if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
         rc = slsr_fail(
             err, SLSR_EFULL,

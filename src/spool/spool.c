@@ -292,6 +292,7 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
     spool->marks_floor = UINT64_MAX;
     spool->segment_bytes = segment_size(config->max_size_bytes);
     pthread_mutex_init(&spool->lock, NULL);
+    pthread_rwlock_init(&spool->books.gate, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&spool->work, &attr);
@@ -355,6 +356,7 @@ void slsr_spool_close(struct slsr_spool *spool)
     pthread_cond_destroy(&spool->settled);
     pthread_cond_destroy(&spool->keep);
     pthread_mutex_destroy(&spool->lock);
+    pthread_rwlock_destroy(&spool->books.gate);
     free(spool);
 }
 

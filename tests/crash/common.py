@@ -14,7 +14,7 @@ CRASH = os.path.join(BIN, "spool-crash")
 INTERPOSE = os.path.join(BIN, "spool-interpose.so")
 # A sanitizer's runtime must come first in the preload list, ahead of the interposer.
 SANITIZED = "asan" in BIN or "tsan" in BIN
-DEADLINE = 120
+DEADLINE = float(os.environ.get("SLSR_DEADLINE") or 120)
 
 
 class Failed(Exception):

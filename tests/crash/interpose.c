@@ -204,6 +204,13 @@ static ssize_t watch_write(int fd, const void *data, size_t n, off_t at)
     }
     if (due("short"))
         part = n / 2;
+    if (due("late")) {
+        if (plan.seen == plan.at)
+            done = real_pwrite(fd, data, n, at);
+        pthread_mutex_unlock(&lock);
+        errno = plan.error;
+        return -1;
+    }
     done = real_pwrite(fd, data, part, at);
     if (done > 0)
         log_op('W', fd_file[fd] - 1, at, (fd_flags[fd] & DSYNC) != 0 && !no_sync, data,
