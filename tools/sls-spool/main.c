@@ -45,6 +45,13 @@ static const struct verb verbs[] = {
     {"gaps", verb_gaps, OPTION_BIT(OPT_SINCE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_TARGET), 0},
     {"top", verb_top, 0, 0},
     {"shape", verb_shape, OPTION_BIT(OPT_TARGET), 0},
+    {"audit", verb_audit,
+     OPTIONS_SELECT | OPTION_BIT(OPT_REPLAY) | OPTION_BIT(OPT_TO) | OPTION_BIT(OPT_RATE) |
+         OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_TIMEOUT) | OPTION_BIT(OPT_DRY_RUN),
+     1},
+    {"export", verb_export, OPTIONS_SELECT | OPTION_BIT(OPT_FILE), 0},
+    {"import", verb_import, OPTION_BIT(OPT_DRY_RUN), 1},
+    {"backup", verb_backup, 0, 1},
     {"hold", verb_order, ORDER | OPTIONS_SELECT, 0},
     {"release", verb_order, ORDER | OPTIONS_SELECT, 0},
     {"skip", verb_order, ORDER | OPTIONS_SELECT, 0},
@@ -60,6 +67,7 @@ static const struct verb verbs[] = {
          OPTION_BIT(OPT_STOP) | OPTION_BIT(OPT_DRY_RUN),
      0},
     {"verify", verb_verify, OPTION_BIT(OPT_DEEP), 0},
+    {"repair", verb_repair, OPTION_BIT(OPT_APPLY) | OPTION_BIT(OPT_YES), 0},
     {"readers", verb_readers, OPTION_BIT(OPT_CLEAR_STALE), 0},
     {"stats", verb_stats, 0, 0},
 };
@@ -324,8 +332,11 @@ static int run(struct tool *tool, int argc, char **argv)
     }
     if ((code = find_verb(tool, &verb)) != 0 || (code = check_options(tool, verb)) != 0)
         return code;
-    if ((code = catch_signals(tool)) != 0 || (code = open_spool(tool)) != 0)
+    if ((code = catch_signals(tool)) != 0 ||
+        (verb->run != verb_import && (code = open_spool(tool)) != 0))
         return code;
+    if (tool->output == OUT_OCTET && verb->run != verb_export)
+        return tool_usage("-o octet with '%s': only export writes that", verb->name);
     code = verb->run(tool);
     return tool->damaged && (code == 0 || code == EXIT_NOTHING) ? EXIT_DAMAGED : code;
 }

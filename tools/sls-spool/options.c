@@ -69,7 +69,7 @@ static bool whole(const char *text, uint64_t *value)
 
 static int set_output(struct tool *tool, const char *value)
 {
-    static const char *const names[] = {"text", "json", "jsonl", "raw"};
+    static const char *const names[] = {"text", "json", "jsonl", "raw", "octet"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], value) == 0) {
@@ -77,7 +77,7 @@ static int set_output(struct tool *tool, const char *value)
             return 0;
         }
     }
-    return tool_usage("output '%s', -o: give text, json, jsonl or raw", value);
+    return tool_usage("output '%s', -o: give text, json, jsonl or raw (export: octet, too)", value);
 }
 
 static int add_shard(struct tool *tool, const char *value)

@@ -72,6 +72,9 @@ void print_frame(struct printer *printer, const struct slsr_frame *frame)
         fwrite(frame->message.p, 1, frame->message.n, stdout);
         fputc('\n', stdout);
         break;
+    case OUT_OCTET: /* as it goes over a stream: decimal length, space, message */
+        fwrite(frame->wire.p, 1, frame->wire.n, stdout);
+        break;
     case OUT_TEXT:
         if (printer->table && printer->count == 0)
             printf("%10s  %-23s  %-23s  %-16s  %7s  %s\n", "SEQ", "ARRIVAL", "EVENT", "SHARD",

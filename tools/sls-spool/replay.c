@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/text.h"
+#include "audit.h"
 #include "job.h"
 #include "slsrelay/deliver.h"
 
@@ -42,7 +43,8 @@ struct replay {
     /* the job; id 0: the spool cannot be written, there is none */
     struct slsr_job job;
     bool resumed;
-    uint64_t before; /* frames taken in earlier runs */
+    const struct slsr_spans *only; /* audit: these and nothing else; NULL: what is selected */
+    uint64_t before;               /* frames taken in earlier runs */
     int64_t stored_ns;
     struct {
         uint64_t seq, offered;
@@ -81,6 +83,11 @@ static int count(struct replay *replay, struct slsr_err *err)
 
     if (rc == 0 && replay->resumed)
         rc = job_select(&replay->job, tool, &replay->sel, err);
+    for (size_t i = 0; rc == 0 && replay->only != NULL && i < replay->only->count; i++)
+        if (!slsr_spans_add(&replay->sel.within, replay->only->items[i].from,
+                            replay->only->items[i].to))
+            rc = slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    replay->sel.stated |= replay->only != NULL;
     from = replay->sel.from;
     replay->limit = UINT64_MAX;
     if (rc == 0 && tool_given(tool, OPT_LINES)) {
@@ -423,11 +430,59 @@ static int find_target(struct replay *replay, struct slsr_target_config *own)
                       tool->target);
 }
 
+/* A resumed job of which nothing is left. */
+static void finish_job(struct replay *replay)
+{
+    fprintf(stderr, "replay: job %" PRIu64 " has nothing left to send\n", replay->job.id);
+    replay->job.state = SLSR_JOB_DONE;
+    replay->job.done = replay->job.frames;
+    slsr_job_update(replay->tool->spool, &replay->job, NULL);
+}
+
+/* Plans, asks, sends. The exit code. */
+static int replay_run(struct replay *replay)
+{
+    struct tool *tool = replay->tool;
+    struct slsr_target_config own = {0};
+    struct slsr_err err = {0};
+    int code = find_target(replay, &own);
+
+    if (code == 0 && count(replay, &err) != 0)
+        code = tool_fail(&err);
+    else if (code == 0 && slsr_stop_requested(&tool->stop))
+        code = EXIT_AGAIN;
+    else if (code == 0 && replay->frames == 0 && replay->resumed && !tool->damaged)
+        finish_job(replay);
+    else if (code == 0 && replay->frames == 0)
+        code = tool_no_match(tool, ": nothing was sent");
+    if (code == 0 && replay->frames > 0) {
+        print_plan(replay);
+        if (!tool_given(tool, OPT_DRY_RUN) && !replay->resumed)
+            code = tool_confirm(tool, replay->frames, "replay");
+    }
+    if (code == 0 && replay->frames > 0 && !tool_given(tool, OPT_DRY_RUN)) {
+        begin_job(replay);
+        if (replay->job.id != 0 && replay->frames > SAY_JOB_FRAMES)
+            fprintf(stderr,
+                    "replay: job %" PRIu64 "; after an interruption: replay --resume %" PRIu64 "\n",
+                    replay->job.id, replay->job.id);
+        code = send_all(replay);
+    }
+    select_fini(&replay->sel);
+    slsr_target_free(&own);
+    return code;
+}
+
+int replay_spans(struct tool *tool, const struct slsr_spans *spans)
+{
+    struct replay replay = {.tool = tool, .only = spans};
+
+    return replay_run(&replay);
+}
+
 int verb_replay(struct tool *tool)
 {
     struct replay replay = {.tool = tool};
-    struct slsr_target_config own = {0};
-    struct slsr_err err = {0};
     int code = 0;
 
     if (tool_given(tool, OPT_LIST))
@@ -438,37 +493,5 @@ int verb_replay(struct tool *tool)
         replay.resumed = true;
         code = job_to_tool(&replay.job, tool);
     }
-    if (code == 0)
-        code = find_target(&replay, &own);
-    if (code == 0 && count(&replay, &err) != 0)
-        code = tool_fail(&err);
-    else if (code == 0 && slsr_stop_requested(&tool->stop))
-        code = EXIT_AGAIN;
-    else if (code == 0 && replay.frames == 0 && replay.resumed && !tool->damaged) {
-        fprintf(stderr, "replay: job %" PRIu64 " has nothing left to send\n", replay.job.id);
-        replay.job.state = SLSR_JOB_DONE;
-        replay.job.done = replay.job.frames;
-        slsr_job_update(tool->spool, &replay.job, NULL);
-        slsr_target_free(&own);
-        select_fini(&replay.sel);
-        return 0;
-    } else if (code == 0 && replay.frames == 0) {
-        code = tool_no_match(tool, ": nothing was sent");
-    }
-    if (code == 0) {
-        print_plan(&replay);
-        if (!tool_given(tool, OPT_DRY_RUN) && !replay.resumed)
-            code = tool_confirm(tool, replay.frames, "replay");
-    }
-    if (code == 0 && !tool_given(tool, OPT_DRY_RUN)) {
-        begin_job(&replay);
-        if (replay.job.id != 0 && replay.frames > SAY_JOB_FRAMES)
-            fprintf(stderr,
-                    "replay: job %" PRIu64 "; after an interruption: replay --resume %" PRIu64 "\n",
-                    replay.job.id, replay.job.id);
-        code = send_all(&replay);
-    }
-    select_fini(&replay.sel);
-    slsr_target_free(&own);
-    return code;
+    return code != 0 ? code : replay_run(&replay);
 }

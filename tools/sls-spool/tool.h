@@ -23,7 +23,7 @@ enum {
     EXIT_AGAIN = 75
 };
 
-enum output { OUT_TEXT, OUT_JSON, OUT_JSONL, OUT_RAW };
+enum output { OUT_TEXT, OUT_JSON, OUT_JSONL, OUT_RAW, OUT_OCTET };
 
 enum option {
     OPT_CONFIG = 1,
