@@ -5,32 +5,15 @@ The package manager's log of this machine is uploaded, a log per line, by the np
 @alicloud/log into the simulated service; the relay spools it and sends it to a sink. The field that
 carried the line is cut out of each received frame: put together, they are the file again.
 """
-import os
 import shutil
-import subprocess
 import sys
 
 import harness
-from harness import KEY, LOGSTORE, PROJECT, ROOT, check
+import sdk_modules
+from harness import check
 
 FILES = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/alternatives.log")
-MODULES = os.path.join(ROOT, "build", "sdk")
 FIELD = b"content="
-
-
-def install():
-    """npm install into build/sdk, once."""
-    package = os.path.join(ROOT, "tests", "system", "sdk", "package.json")
-    mine = os.path.join(MODULES, "package.json")
-    done = os.path.join(MODULES, "node_modules", "@alicloud", "log", "package.json")
-    if os.path.exists(done) and open(mine).read() == open(package).read():
-        return
-    os.makedirs(MODULES, exist_ok=True)
-    shutil.copy(package, mine)
-    run = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock",
-                          "--ignore-scripts"], cwd=MODULES, capture_output=True, text=True,
-                         timeout=300)
-    check(run.returncode == 0, f"npm install failed: {run.stderr[-800:]}")
 
 
 def text_file():
@@ -49,14 +32,12 @@ def text_file():
 
 def test(rig):
     path = text_file()
-    install()
+    sdk_modules.install()
     rig.start_sim(shards=1)
-    env = dict(os.environ, UPLOAD_MODULES=MODULES, UPLOAD_KEY_ID=KEY[0],
-               UPLOAD_KEY_SECRET=KEY[1], UPLOAD_PROJECT=PROJECT, UPLOAD_LOGSTORE=LOGSTORE)
     # A copy: the real one may grow while we look.
     copy = shutil.copy(path, rig.path("uploaded.log"))
-    upload = rig.start("upload.js", ["node", os.path.join(ROOT, "tests/system/sdk/upload.js"),
-                                     str(rig.sim_port), copy], env=env)
+    upload = rig.start("upload.js", ["node", sdk_modules.script("upload.js"), str(rig.sim_port), copy],
+                       env=sdk_modules.environment())
     check(upload.wait(120) == 0, "the SDK could not upload")
     with open(copy, "rb") as file:
         original = file.read()

@@ -170,8 +170,10 @@ static int read_page(const struct request *r, uint64_t *offset, uint64_t *size, 
 
     *offset = 0;
     *size = 500;
-    if ((offset_text != NULL && !text_number(offset_text, UINT32_MAX, offset)) ||
-        (size_text != NULL && !text_number(size_text, UINT32_MAX, size)))
+    /* An official client sends both empty when its caller gave none. */
+    if ((offset_text != NULL && *offset_text != '\0' &&
+         !text_number(offset_text, UINT32_MAX, offset)) ||
+        (size_text != NULL && *size_text != '\0' && !text_number(size_text, UINT32_MAX, size)))
         return answer_error(a, 400, "ParameterInvalid", "offset and size are numbers");
     return 0;
 }

@@ -103,6 +103,7 @@ void auth_sign_v1(const struct request *r, const char *secret, const char *date,
 {
     struct pairs headers = signed_headers(r, false, with_log_date);
     struct pairs params = sorted_params(r);
+    bool sha256 = strcmp(header_or_empty(r, "x-log-signaturemethod"), "hmac-sha256") == 0;
     struct buf text = {0};
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned mac_n = 0;
@@ -122,7 +123,8 @@ void auth_sign_v1(const struct request *r, const char *secret, const char *date,
     buf_text(&text, r->path);
     for (size_t i = 0; i < params.n; i++)
         buf_printf(&text, "%s%s=%s", i == 0 ? "?" : "&", params.v[i].name, params.v[i].value);
-    HMAC(EVP_sha1(), secret, (int)strlen(secret), (unsigned char *)text.p, text.n, mac, &mac_n);
+    HMAC(sha256 ? EVP_sha256() : EVP_sha1(), secret, (int)strlen(secret), (unsigned char *)text.p,
+         text.n, mac, &mac_n);
     EVP_EncodeBlock((unsigned char *)out, mac, (int)mac_n);
     buf_fini(&text);
     pairs_fini(&headers);
@@ -378,7 +380,7 @@ static bool body_hash_matches(const struct request *r, bool v4)
     uint8_t hash[EVP_MAX_MD_SIZE];
     char hex[2 * SHA256_BYTES + 1];
 
-    if (!v4 && sent == NULL)
+    if (!v4 && (sent == NULL || (*sent == '\0' && r->body.n == 0)))
         return r->body.n == 0; /* an unhashed body would not be covered by the signature */
     if (sent == NULL)
         return false;
@@ -423,7 +425,8 @@ int auth_check(const struct auth_keys *keys, const struct request *r, int64_t no
         return -1;
     if (!c.v4 && method == NULL)
         return answer_error(a, 400, "MissingSignatureMethod", "x-log-signaturemethod is missing");
-    if (!c.v4 && strcmp(method, "hmac-sha1") != 0)
+    /* The generated clients (Darabonba) send the second one, which no page describes. */
+    if (!c.v4 && strcmp(method, "hmac-sha1") != 0 && strcmp(method, "hmac-sha256") != 0)
         return answer_error(a, 400, "InvalidSignatureMethod",
                             "signature method %.32s is not supported", method);
     if (!body_hash_matches(r, c.v4))
