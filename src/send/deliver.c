@@ -23,6 +23,8 @@
 #include "base/diag.h"
 #include "base/progress.h"
 #include "send/feed.h"
+#include "send/poison.h"
+#include "slsrelay/ledger.h"
 #include "transport/transport.h"
 
 enum {
@@ -30,7 +32,8 @@ enum {
     IDLE_REPORT_MS = 30000,
     NO_NEWS_MS = 500, /* a reading tool hears no news of the spool: look by the clock */
     HEALTH_MS = 60000,
-    DRAIN_MS = 5000
+    DRAIN_MS = 5000,
+    SEARCH_MAX_MS = 2000 /* between two steps of the search for a poison frame */
 };
 
 struct run {
@@ -38,12 +41,14 @@ struct run {
     struct transport *t;
     struct feed feed;
     struct backoff backoff;
+    struct poison poison;
     int news; /* -1: none */
     struct slsr_target_state state;
     enum slsr_target_phase told_phase;
     uint64_t told_acked;
     int64_t told_ms;
     struct transport_counts counted; /* in the metrics already */
+    uint64_t dead;                   /* frames set aside */
     int64_t retry_ms;                /* monotonic; while down */
     int64_t up_ms;                   /* since when up; 0: down */
     int64_t down_ms;     /* since when nothing gets through, over attempts; 0: it does */
@@ -144,6 +149,7 @@ static void look(struct run *r, int64_t now_ms)
         if (r->up_ms == 0) {
             r->up_ms = now_ms;
             r->up_acked = r->state.acked;
+            poison_up(&r->poison, now_ms, r->d->target->settle_ms);
             r->state.next_retry_ms = 0;
             if (alarm == NULL)
                 set_error(r, "");
@@ -174,10 +180,85 @@ static void look(struct run *r, int64_t now_ms)
         set_phase(r, phase);
 }
 
-static void went_down(struct run *r, int64_t now_ms, const struct slsr_err *why)
+/* One frame is set aside for this target, for good and shown as such (I5); the rest goes on. */
+static int set_aside(struct run *r, uint64_t seq, const char *reason, const char *evidence,
+                     struct slsr_err *err)
+{
+    int rc = slsr_spool_dead_add(r->d->spool, r->state.name, seq, reason, evidence, err);
+
+    if (rc != 0)
+        return rc;
+    count_add(COUNT_FRAMES_DEAD, reason, NULL, 1);
+    r->dead++;
+    /* The first one, then at powers of two: said, but no storm. */
+    if ((r->dead & (r->dead - 1)) == 0)
+        diag(
+            SLSR_LOG_WARNING, "send",
+            "target %s: frame %llu is set aside (%llu so far): %s; see sls-spool list --state dead",
+            r->state.name, (unsigned long long)seq, (unsigned long long)r->dead, evidence);
+    return 0;
+}
+
+/* Frames that the transport can never carry. */
+static int set_too_long_aside(struct run *r, struct slsr_err *err)
+{
+    struct transport_dead dead;
+    char evidence[160];
+
+    while (transport_take_dead(r->t, &dead)) {
+        int rc;
+
+        snprintf(evidence, sizeof evidence, "%zu bytes do not fit into a datagram", dead.bytes);
+        rc = set_aside(r, dead.seq, "too_long", evidence, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Did the receiver itself end it, as opposed to the path? */
+static bool by_peer(const char *cause)
+{
+    return strcmp(cause, "closed") == 0 || strcmp(cause, "reset") == 0 ||
+           strcmp(cause, "tls") == 0 || strcmp(cause, "rejected") == 0;
+}
+
+static int look_for_poison(struct run *r, const struct slsr_err *why, struct slsr_err *err)
+{
+    struct poison *p = &r->poison;
+    bool was_on = p->on;
+    char evidence[240];
+    int rc;
+
+    if (poison_broken(p, transport_settled(r->t), feed_end(&r->feed),
+                      by_peer(transport_cause(r->t)))) {
+        snprintf(evidence, sizeof evidence, "sent alone, it ended the connection %d times: %.180s",
+                 POISON_ALONE, why->text);
+        rc = set_aside(r, p->low, "poison", evidence, err);
+        if (rc != 0)
+            return rc;
+        transport_pass(r->t, p->low + 1);
+        poison_passed(p);
+        backoff_reset(&r->backoff);
+    }
+    if (p->on && !was_on)
+        diag(SLSR_LOG_WARNING, "send",
+             "target %s: the receiver ended %d connections at frame %llu: looking for the frame "
+             "that it does not take",
+             r->state.name, POISON_BREAKS, (unsigned long long)p->low);
+    return 0;
+}
+
+static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
+                     struct slsr_err *err)
 {
     int64_t wait = backoff_next_ms(&r->backoff);
+    int rc = look_for_poison(r, why, err);
 
+    if (rc != 0)
+        return rc;
+    if (r->poison.on && wait > SEARCH_MAX_MS)
+        wait = SEARCH_MAX_MS;
     if (r->up_ms != 0)
         r->state.reconnects++;
     set_cause(r, transport_cause(r->t));
@@ -198,6 +279,7 @@ static void went_down(struct run *r, int64_t now_ms, const struct slsr_err *why)
              "target %s: %s; frames stay in the spool and the relay keeps trying", r->state.name,
              r->state.error);
     }
+    return 0;
 }
 
 /* One step of connecting and sending. Errors of the link are handled here; others end the run. */
@@ -212,19 +294,21 @@ static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
         set_phase(r, SLSR_PHASE_CONNECTING);
         rc = transport_start(r->t, now_ms, &why);
     }
+    r->feed.limit = poison_limit(&r->poison, now_ms);
     if (rc == 0 && r->stop_ms == 0) {
         rc = feed_step(&r->feed, r->t, now_ms, err);
         if (rc != 0)
             return rc;
     }
     if (rc == 0) {
-        transport_flush(r->t, r->stop_ms != 0 || feed_complete(&r->feed));
+        transport_flush(r->t, r->stop_ms != 0 || feed_complete(&r->feed) || feed_held(&r->feed));
         now_ms = clock_mono_ms(); /* reading the spool takes time, evidence must not look older */
         rc = transport_turn(r->t, now_ms, &why);
+        if (set_too_long_aside(r, err) != 0)
+            return err->code;
+        poison_settled(&r->poison, transport_settled(r->t));
     }
-    if (rc != 0)
-        went_down(r, now_ms, &why);
-    return 0;
+    return rc != 0 ? went_down(r, now_ms, &why, err) : 0;
 }
 
 static int ended(struct run *r, int64_t now_ms, struct slsr_err *err)
@@ -258,7 +342,8 @@ static void await(struct run *r, int64_t now_ms)
     int n = transport_poll(r->t, fds);
     int news = -1;
     int64_t wait = REPORT_MS;
-    bool can_feed = r->stop_ms == 0 && !feed_complete(&r->feed) && transport_ready(r->t);
+    bool can_feed = r->stop_ms == 0 && !feed_complete(&r->feed) && !feed_held(&r->feed) &&
+                    transport_ready(r->t);
     uint64_t eight;
 
     if (can_feed && !feed_idle(&r->feed))
@@ -278,6 +363,7 @@ static void await(struct run *r, int64_t now_ms)
         sooner(&wait, r->retry_ms > now_ms ? r->retry_ms - now_ms : 0);
     else
         sooner(&wait, transport_due_ms(r->t, now_ms));
+    sooner(&wait, poison_due_ms(&r->poison, now_ms));
     if (r->stop_ms != 0)
         sooner(&wait, r->stop_ms > now_ms ? r->stop_ms - now_ms : 0);
     if (r->d->give_up_ms > 0 && r->down_ms != 0 && r->up_ms == 0)

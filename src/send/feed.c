@@ -28,6 +28,7 @@ int feed_init(struct feed *f, const struct slsr_delivery *d, struct slsr_err *er
         return rc;
     f->d = d;
     f->end = d->from;
+    f->limit = UINT64_MAX;
     f->tokens_ms = clock_mono_ms();
     if (d->want == NULL)
         return 0;
@@ -70,6 +71,11 @@ bool feed_idle(const struct feed *f)
 bool feed_complete(const struct feed *f)
 {
     return f->at == f->run.count && f->end >= f->d->to;
+}
+
+bool feed_held(const struct feed *f)
+{
+    return f->end >= f->limit;
 }
 
 uint64_t feed_end(const struct feed *f)
@@ -228,12 +234,21 @@ static int fetch(struct feed *f, struct transport *t, int64_t now_ms, struct sls
     return transport_skip(t, position, now_ms, err);
 }
 
+/* What comes next lies behind the limit: what is below needs no sending. */
+static int hold(struct feed *f, struct transport *t, int64_t now_ms, struct slsr_err *err)
+{
+    if (f->limit <= f->end)
+        return 0;
+    f->end = f->limit;
+    return transport_skip(t, f->limit, now_ms, err);
+}
+
 int feed_step(struct feed *f, struct transport *t, int64_t now_ms, struct slsr_err *err)
 {
     uint32_t count;
     int rc;
 
-    if (!transport_ready(t))
+    if (!transport_ready(t) || feed_held(f))
         return 0;
     if (f->at == f->run.count) {
         if (f->idle || feed_complete(f))
@@ -242,7 +257,11 @@ int feed_step(struct feed *f, struct transport *t, int64_t now_ms, struct slsr_e
         if (rc != 0 || f->run.count == 0)
             return rc;
     }
+    if (f->run.first + f->at >= f->limit)
+        return hold(f, t, now_ms, err);
     count = f->run.count - f->at;
+    if (count > f->limit - (f->run.first + f->at))
+        count = (uint32_t)(f->limit - (f->run.first + f->at));
     if (f->d->rate_frames_s > 0) {
         refill(f, now_ms);
         if (f->tokens < 1)

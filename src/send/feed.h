@@ -16,6 +16,7 @@ struct feed {
     uint64_t end;        /* everything below was offered, or needs no sending */
     uint64_t stuck;      /* position of the last damage since the last seek; 0: none */
     uint64_t said;       /* damage up to this position was told */
+    uint64_t limit;      /* frames below may be offered; UINT64_MAX: all */
     bool idle;           /* the spool has no more for now */
     double tokens;       /* frames that the rate allows now */
     int64_t tokens_ms;
@@ -33,6 +34,7 @@ void feed_seek(struct feed *f, uint64_t seq); /* after a break: offer again from
 void feed_wake(struct feed *f);               /* there may be new frames */
 bool feed_idle(const struct feed *f);
 bool feed_complete(const struct feed *f); /* everything up to d->to was offered */
+bool feed_held(const struct feed *f);     /* everything below the limit was offered */
 uint64_t feed_end(const struct feed *f);
 int64_t feed_due_ms(const struct feed *f, int64_t now_ms); /* until the rate allows one more */
 

@@ -17,6 +17,8 @@ struct transport_ops {
     int (*skip)(struct transport *t, uint64_t seq, int64_t now_ms, struct slsr_err *err);
 };
 
+enum { TRANSPORT_DEAD_MAX = 16 };
+
 /* First member of each implementation. */
 struct transport {
     const struct transport_ops *ops;
@@ -32,6 +34,8 @@ struct transport {
     const char *alarm;
     const char *cause; /* of the last break */
     struct tls *tls;   /* NULL: none */
+    struct transport_dead dead[TRANSPORT_DEAD_MAX];
+    int dead_count; /* not fetched yet */
 };
 
 int tcp_open(struct transport **out, const struct slsr_target_config *target, struct slsr_err *err);

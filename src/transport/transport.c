@@ -6,6 +6,7 @@
 #include "transport/transport.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,26 +22,27 @@ static int check(const struct slsr_target_config *c, enum slsr_delivery_level *l
 
     if (c->host == NULL || c->host[0] == '\0' || c->port < 1 || c->port > 65535)
         return slsr_fail(err, SLSR_ECONFIG, "target %s: needs a host and a port of 1..65535", name);
-    if (slsr_target_uses_relp(c))
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "target %s: protocol relp is not available in this version; use tcp, tls "
-                         "or udp",
-                         name);
     if (c->protocol == SLSR_UDP && c->framing == SLSR_FRAMING_LF)
         return slsr_fail(err, SLSR_ECONFIG,
                          "target %s: udp has one frame per datagram; set framing to auto", name);
     *level = c->delivery;
     if (*level == SLSR_DELIVERY_AUTO)
-        *level = c->protocol == SLSR_UDP   ? SLSR_DELIVERY_SENT
+        *level = slsr_target_uses_relp(c)  ? SLSR_DELIVERY_CONFIRMED
+                 : c->protocol == SLSR_UDP ? SLSR_DELIVERY_SENT
                  : c->protocol == SLSR_TLS ? SLSR_DELIVERY_PROVEN
                                            : SLSR_DELIVERY_READ;
     if (c->protocol == SLSR_UDP && *level != SLSR_DELIVERY_SENT)
         return slsr_fail(err, SLSR_ECONFIG,
                          "target %s: udp gives no evidence but sent; set delivery to sent or auto",
                          name);
-    if (*level == SLSR_DELIVERY_CONFIRMED)
+    if (slsr_target_uses_relp(c) && c->framing != SLSR_FRAMING_AUTO)
         return slsr_fail(err, SLSR_ECONFIG,
-                         "target %s: delivery confirmed needs relp; set read or proven", name);
+                         "target %s: relp has a framing of its own; set framing to auto", name);
+    if (slsr_target_uses_relp(c) != (*level == SLSR_DELIVERY_CONFIRMED))
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "target %s: delivery confirmed and relp need each other; set delivery to "
+                         "auto",
+                         name);
     return 0;
 }
 
@@ -59,7 +61,9 @@ int transport_open(struct transport **out, const struct slsr_target_config *targ
         if (rc != 0)
             return rc;
     }
-    rc = target->protocol == SLSR_UDP ? udp_open(out, target, err) : tcp_open(out, target, err);
+    rc = slsr_target_uses_relp(target)  ? relp_open(out, target, err)
+         : target->protocol == SLSR_UDP ? udp_open(out, target, err)
+                                        : tcp_open(out, target, err);
     if (rc != 0) {
         tls_close(tls);
         return rc;
@@ -125,6 +129,22 @@ int transport_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct sls
 void transport_flush(struct transport *t, bool on)
 {
     t->flush = on;
+}
+
+void transport_pass(struct transport *t, uint64_t seq)
+{
+    if (seq > t->settle.settled)
+        settle_init(&t->settle, seq);
+}
+
+bool transport_take_dead(struct transport *t, struct transport_dead *out)
+{
+    if (t->dead_count == 0)
+        return false;
+    *out = t->dead[0];
+    t->dead_count--;
+    memmove(t->dead, t->dead + 1, (size_t)t->dead_count * sizeof t->dead[0]);
+    return true;
 }
 
 uint64_t transport_settled(const struct transport *t)

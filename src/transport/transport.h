@@ -48,6 +48,16 @@ int transport_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct sls
 /* on: nothing follows for now, prove what was sent at once instead of after idle time. */
 void transport_flush(struct transport *t, bool on);
 
+/* Frames below seq are done with, by other means than delivery. Only while down. */
+void transport_pass(struct transport *t, uint64_t seq);
+/* The next frame that this transport can never carry: true, and the owner must set it aside before
+ * it reports anything. */
+struct transport_dead {
+    uint64_t seq;
+    size_t bytes;
+};
+bool transport_take_dead(struct transport *t, struct transport_dead *out);
+
 uint64_t transport_settled(const struct transport *t);
 enum slsr_target_phase transport_phase(const struct transport *t); /* IDLE: down */
 struct transport_counts transport_counts(const struct transport *t);

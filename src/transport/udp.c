@@ -4,7 +4,7 @@
  * the destination raised no objection for the settle time.
  * What can go wrong: ECONNREFUSED belongs to an earlier datagram, the present one was not sent: it
  * is sent once more, and a second refusal, or one while something is unsettled, is a break. A frame
- * too long for a datagram can never leave: it is counted dead and the next one goes on (I5). */
+ * too long for a datagram can never leave: the owner is told, and the next one goes on (I5). */
 #include "transport/internal.h"
 #include "transport/dial.h"
 
@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/diag.h"
 
 enum { BATCH = 64, DUE_MS = 50, DATAGRAM_BYTES = 65507 };
 
@@ -53,16 +52,16 @@ static int udp_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
     return rc;
 }
 
-static void dead(struct udp *u, uint64_t seq, size_t bytes)
+/* False: no room to remember it, it has to wait for the owner. */
+static bool dead(struct udp *u, uint64_t seq, size_t bytes)
 {
-    uint64_t n = ++u->base.counts.dead_frames;
+    struct transport *t = &u->base;
 
-    /* The first one, then at powers of two: said, but no storm. */
-    if ((n & (n - 1)) == 0)
-        diag(SLSR_LOG_WARNING, "send",
-             "target %s: frame %llu of %zu bytes does not fit into a datagram and is left out "
-             "(%llu so far); lower format.max_message_size or use tcp",
-             u->base.target->name, (unsigned long long)seq, bytes, (unsigned long long)n);
+    if (t->dead_count == TRANSPORT_DEAD_MAX)
+        return false;
+    t->counts.dead_frames++;
+    t->dead[t->dead_count++] = (struct transport_dead){seq, bytes};
+    return true;
 }
 
 static int prepare(const struct piece *piece, struct mmsghdr *msgs, struct iovec *iov)
@@ -137,7 +136,10 @@ static int write_piece(struct udp *u, struct slsr_err *err)
             retried = true; /* it may be news of an earlier datagram */
         } else if (errno == EMSGSIZE) {
             swallowed = retried = false;
-            dead(u, first, iov[0].iov_len);
+            if (!dead(u, first, iov[0].iov_len)) {
+                u->blocked = true;
+                return 0;
+            }
             done(u, 1);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
             u->blocked = true;

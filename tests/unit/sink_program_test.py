@@ -116,6 +116,33 @@ class SinkTest(unittest.TestCase):
         self.addCleanup(s.kill)
         return s
 
+    def test_relp(self):
+        with tempfile.TemporaryDirectory() as folder:
+            sink = Sink(folder, schemes=("relp",))
+            with sink.connect() as s:
+                def say(data, answer):
+                    s.sendall(data)
+                    got = b""
+                    while len(got) < len(answer):
+                        more = s.recv(4096)
+                        self.assertTrue(more, (got, answer))
+                        got += more
+                    self.assertEqual(got, answer)
+                offer = b"relp_version=0\nrelp_software=x\ncommands=syslog"
+                data = (b"200 OK\nrelp_version=0\nrelp_software=syslog-sink\ncommands=syslog")
+                say(b"1 open %d %s\n" % (len(offer), offer), b"1 rsp %d %s\n" % (len(data), data))
+                say(b"2 syslog 5 <1>ab\n3 syslog 6 <1>", b"2 rsp 6 200 OK\n")
+                with open(sink.output, "rb") as file:
+                    self.assertEqual(file.read(), b"<1>ab\n")  # 200 means: in the file
+                say(b"c\nd\n4 syslog 0\n", b"3 rsp 6 200 OK\n4 rsp 6 200 OK\n")
+                say(b"5 close 0\n", b"5 rsp 0\n0 serverclose 0\n")
+                self.assertEqual(s.recv(1), b"")
+            for bad in (b"x open 0\n", b"1 open 1 ab\n", b"1 syslog 1 a\n", b"1" * 80, b"1 O 0\n"):
+                with sink.connect() as s:
+                    s.sendall(bad)
+                    self.assertEqual(s.recv(100), b"", bad)
+            sink.stop()
+
     def test_close_proves_the_file(self):
         s = self.sink("--framing", "octet")
         messages = [b"<14>1 - h a - - - %d \n%s" % (i, b"x" * (i * 37 % 5000)) for i in range(3000)]
@@ -265,7 +292,7 @@ class SinkTest(unittest.TestCase):
             done = subprocess.run([SINK, *args], capture_output=True, timeout=60)
             return done.returncode, done.stderr.decode()
 
-        for args in ([], ["--listen", "relp://127.0.0.1:0"], ["--listen", "tcp://nowhere"],
+        for args in ([], ["--listen", "gopher://127.0.0.1:0"], ["--listen", "tcp://nowhere"],
                      ["--listen", "tls://127.0.0.1:0"], ["--listen", "tcp://h:0", "--rate", "0"],
                      ["--listen", "tcp://127.0.0.1:0", "--framing", "nul"], ["--bogus"],
                      ["--listen", "tcp://127.0.0.1:0", "--discard", "--output", "x"]):

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_BYTES = 256 * 1024, WHY_MAX = 160 };
+enum { READ_BYTES = 256 * 1024, WHY_MAX = 160, ANSWERS_MAX = 65536 };
 
 struct conn *conn_new(struct sink *s, int fd, struct ssl_ctx_st *tls, const char *peer)
 {
@@ -27,6 +27,7 @@ struct conn *conn_new(struct sink *s, int fd, struct ssl_ctx_st *tls, const char
     }
     c->stream = stream;
     deframe_init(&c->deframer, s->o->framing, s->o->max_message);
+    talk_init(&c->talk, s->o->max_message);
     snprintf(c->peer, sizeof c->peer, "%s", peer);
     return c;
 }
@@ -34,8 +35,34 @@ struct conn *conn_new(struct sink *s, int fd, struct ssl_ctx_st *tls, const char
 void conn_free(struct conn *c, bool reset)
 {
     stream_close(&c->stream, reset);
+    talk_fini(&c->talk);
     free(c->buffer);
     free(c);
+}
+
+bool conn_talks(const struct conn *c)
+{
+    return c->talk.done < c->talk.used;
+}
+
+/* Sends what was answered, as far as there is room. What was taken is in the file before. */
+static enum conn_turn speak(struct conn *c, struct sink *s)
+{
+    struct talk *t = &c->talk;
+
+    if (conn_talks(c) && !output_flush(&s->out))
+        s->failed = true;
+    while (conn_talks(c)) {
+        ssize_t n = stream_write(&c->stream, t->out + t->done, t->used - t->done);
+
+        if (n == STREAM_BROKEN)
+            return CONN_DONE;
+        if (n <= 0)
+            return CONN_OPEN;
+        t->done += (size_t)n;
+    }
+    t->used = t->done = 0;
+    return t->over ? CONN_DONE : CONN_OPEN;
 }
 
 /* Room for one full read behind the rest of the last one. The rest is at most one message, so the
@@ -72,7 +99,14 @@ static enum conn_turn take(struct conn *c, struct sink *s)
             c->blocked = c->at < c->end;
             return CONN_OPEN;
         }
-        result = deframe_next(&c->deframer, c->buffer + c->at, c->end - c->at, &f);
+        if (c->relp)
+            result = talk_next(&c->talk, c->buffer + c->at, c->end - c->at, &f);
+        else
+            result = deframe_next(&c->deframer, c->buffer + c->at, c->end - c->at, &f);
+        if (result == DEFRAME_MORE && c->relp) {
+            c->at += f.used;
+            c->consumed += f.used;
+        }
         if (result == DEFRAME_MORE)
             return CONN_OPEN;
         if (result == DEFRAME_ERROR) {
@@ -97,7 +131,7 @@ static void finish(struct conn *c, struct sink *s)
     if (rest == 0)
         return;
     sink_truncated(s, c->peer, rest);
-    if (deframe_end(&c->deframer, c->buffer + c->at, rest, &f) == DEFRAME_MESSAGE)
+    if (!c->relp && deframe_end(&c->deframer, c->buffer + c->at, rest, &f) == DEFRAME_MESSAGE)
         sink_take(s, f.at, f.n);
     c->at = c->end;
 }
@@ -142,7 +176,15 @@ enum conn_turn conn_turn(struct conn *c, struct sink *s, size_t *got)
     *got = 0;
     if (c->blocked) {
         turn = take(c, s);
+        if (turn == CONN_OPEN && c->relp)
+            turn = speak(c, s);
         if (turn != CONN_OPEN || c->blocked)
+            return turn;
+    }
+    if (c->relp && conn_talks(c)) {
+        /* Who does not read answers is not read either. */
+        turn = speak(c, s);
+        if (turn != CONN_OPEN || c->talk.used - c->talk.done > ANSWERS_MAX)
             return turn;
     }
     if (!sink_ready(s))
@@ -158,6 +200,8 @@ enum conn_turn conn_turn(struct conn *c, struct sink *s, size_t *got)
     }
     if (*got > 0)
         turn = take(c, s);
+    if (turn == CONN_OPEN && c->relp)
+        turn = speak(c, s);
     if (turn != CONN_OPEN || n > 0 || n == STREAM_WAIT)
         return turn;
     if (c->blocked)

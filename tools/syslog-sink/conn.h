@@ -8,6 +8,7 @@
 
 #include "deframe.h"
 #include "listen.h"
+#include "relp.h"
 #include "sink.h"
 #include "stream.h"
 
@@ -22,6 +23,9 @@ struct conn {
     uint64_t messages;
     bool blocked; /* complete messages may be left because the sink was not ready */
     bool closing; /* our side is ended; waits for the peer's end */
+    bool relp;
+    bool watched_out; /* EPOLLOUT is asked for */
+    struct talk talk; /* RELP only */
     char peer[URL_MAX];
     struct conn *next;
     struct conn *previous;
@@ -34,6 +38,8 @@ struct conn *conn_new(struct sink *s, int fd, struct ssl_ctx_st *tls, const char
 /* Reads once (256 KiB at most; *got is what came, 0 = it would block) and takes what is complete.
  * DONE and RESET: the caller flushes, then frees. */
 enum conn_turn conn_turn(struct conn *c, struct sink *s, size_t *got);
+/* Are there answers that wait for room? */
+bool conn_talks(const struct conn *c);
 void conn_free(struct conn *c, bool reset);
 
 #endif

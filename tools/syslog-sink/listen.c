@@ -13,7 +13,7 @@ enum { UDP_BUFFER_BYTES = 8 * 1024 * 1024, BACKLOG = 128 };
 
 static const char *scheme_name(enum scheme scheme)
 {
-    static const char *const names[] = {"tcp", "udp", "tls"};
+    static const char *const names[] = {"tcp", "udp", "tls", "relp", "relp+tls"};
 
     return names[scheme];
 }

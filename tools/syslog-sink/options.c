@@ -12,9 +12,9 @@ static const char help[] =
     "Usage: syslog-sink --listen URL [--listen URL]... [options]\n"
     "Receives syslog and counts it: a stand-in for a SIEM in tests and demonstrations.\n"
     "\n"
-    "  --listen URL        tcp://HOST:PORT, udp://HOST:PORT or tls://HOST:PORT; port 0 takes a\n"
-    "                      free one. Each is printed on stdout when it is ready\n"
-    "  --cert F --key F    certificate chain and private key for tls:// (PEM)\n"
+    "  --listen URL        tcp://HOST:PORT, or udp, tls, relp, relp+tls; port 0 takes a free\n"
+    "                      one. Each is printed on stdout when it is ready\n"
+    "  --cert F --key F    certificate chain and private key for tls (PEM)\n"
     "  --ca F              demand client certificates that were signed by F\n"
     "  --framing KIND      auto (default; a digit first means octet), octet or lf\n"
     "  --max-message N     longest message in bytes, also 64KiB or 1MiB (default 1MiB)\n"
@@ -126,10 +126,8 @@ static bool split_host(const char *text, struct endpoint *e)
 
 static int read_listen(struct options *o, const char *url)
 {
-    static const char *const names[] = {"tcp://", "udp://", "tls://"};
+    static const char *const names[] = {"tcp://", "udp://", "tls://", "relp://", "relp+tls://"};
 
-    if (strncmp(url, "relp://", 7) == 0)
-        return usage("--listen %s: this sink does not speak RELP, use tcp, udp or tls", url);
     if (o->listen_count == LISTEN_MAX)
         return usage("--listen %s: at most %d addresses", url, (int)LISTEN_MAX);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -143,7 +141,7 @@ static int read_listen(struct options *o, const char *url)
         o->listen_count++;
         return -1;
     }
-    return usage("--listen %s: give tcp://HOST:PORT, udp://HOST:PORT or tls://HOST:PORT", url);
+    return usage("--listen %s: give tcp://HOST:PORT, or udp, tls, relp, relp+tls", url);
 }
 
 enum key {
@@ -234,8 +232,8 @@ static int check(const struct options *o, bool discard)
     if (discard && o->output != NULL)
         return usage("--output and --discard exclude each other: leave one out");
     for (size_t i = 0; i < o->listen_count; i++)
-        if (o->listen[i].scheme == SCHEME_TLS && (o->cert == NULL || o->key == NULL))
-            return usage("tls:// needs --cert FILE and --key FILE");
+        if (scheme_is_tls(o->listen[i].scheme) && (o->cert == NULL || o->key == NULL))
+            return usage("tls needs --cert FILE and --key FILE");
     return -1;
 }
 

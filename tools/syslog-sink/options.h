@@ -14,7 +14,12 @@ enum { EXIT_DENIED = 77, EXIT_NO_INPUT = 66, EXIT_CANNOT_CREATE = 73, EXIT_CONFI
 
 enum { LISTEN_MAX = 16 };
 
-enum scheme { SCHEME_TCP, SCHEME_UDP, SCHEME_TLS };
+enum scheme { SCHEME_TCP, SCHEME_UDP, SCHEME_TLS, SCHEME_RELP, SCHEME_RELP_TLS };
+
+static inline bool scheme_is_tls(enum scheme scheme)
+{
+    return scheme == SCHEME_TLS || scheme == SCHEME_RELP_TLS;
+}
 
 struct endpoint {
     enum scheme scheme;

@@ -87,7 +87,7 @@ static void drop(struct receiver *r, struct conn *c, bool reset)
 
 static void add(struct receiver *r, int fd, const struct door *door, const char *peer)
 {
-    struct conn *c = conn_new(r->s, fd, door->scheme == SCHEME_TLS ? r->tls : NULL, peer);
+    struct conn *c = conn_new(r->s, fd, scheme_is_tls(door->scheme) ? r->tls : NULL, peer);
 
     r->s->connections++;
     r->s->changed = true;
@@ -95,6 +95,7 @@ static void add(struct receiver *r, int fd, const struct door *door, const char 
         fprintf(stderr, "syslog-sink: out of memory, %s: closing\n", peer);
         return;
     }
+    c->relp = door->scheme == SCHEME_RELP || door->scheme == SCHEME_RELP_TLS;
     c->next = r->conns;
     if (c->next != NULL)
         c->next->previous = c;
@@ -154,7 +155,7 @@ static void conn_work(struct receiver *r, struct conn *c)
 {
     enum conn_turn turn = CONN_OPEN;
     size_t got = 0;
-    bool wanted = c->stream.want_write;
+    bool wanted = c->watched_out;
 
     do
         turn = conn_turn(c, r->s, &got);
@@ -164,9 +165,11 @@ static void conn_work(struct receiver *r, struct conn *c)
         r->s->failed = true;
     if (turn != CONN_OPEN)
         drop(r, c, turn == CONN_RESET);
-    else if (wanted != c->stream.want_write)
+    else if (wanted != (c->stream.want_write || conn_talks(c))) {
+        c->watched_out = !wanted;
         watch(r->inner, EPOLL_CTL_MOD, c->stream.fd,
               wanted ? EPOLLIN : (uint32_t)EPOLLIN | EPOLLOUT, c);
+    }
 }
 
 static void read_inner(struct receiver *r)
@@ -324,7 +327,7 @@ static int open_doors(struct receiver *r)
         char url[URL_MAX];
         int rc = 0;
 
-        if (e->scheme == SCHEME_TLS && r->tls == NULL) {
+        if (scheme_is_tls(e->scheme) && r->tls == NULL) {
             rc = stream_tls_open(r->s->o, &r->tls);
             if (rc != 0)
                 return rc;

@@ -3,6 +3,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ int stream_tls_open(const struct options *o, SSL_CTX **ctx)
         SSL_CTX_free(c);
         return rc;
     }
+    SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_id_context(c, (const unsigned char *)"syslog-sink", 11);
     *ctx = c;
     return 0;
@@ -108,6 +110,28 @@ ssize_t stream_read(struct stream *s, char *to, size_t max, char *why, size_t wh
         return STREAM_WAIT;
     snprintf(why, why_max, "%s", strerror(errno));
     return STREAM_BROKEN;
+}
+
+ssize_t stream_write(struct stream *s, const char *p, size_t n)
+{
+    ssize_t done = 0;
+    int error = 0;
+
+    if (s->ssl == NULL) {
+        do
+            done = send(s->fd, p, n, MSG_NOSIGNAL);
+        while (done < 0 && errno == EINTR);
+        if (done >= 0)
+            return done;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_WAIT : STREAM_BROKEN;
+    }
+    ERR_clear_error();
+    error = SSL_write(s->ssl, p, n > INT_MAX ? INT_MAX : (int)n);
+    if (error > 0)
+        return error;
+    error = SSL_get_error(s->ssl, error);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? STREAM_WAIT
+                                                                         : STREAM_BROKEN;
 }
 
 bool stream_pending(const struct stream *s)

@@ -28,6 +28,8 @@ bool stream_init(struct stream *s, int fd, struct ssl_ctx_st *ctx);
 /* Bytes read, or STREAM_END (the peer finished in order), STREAM_WAIT, STREAM_BROKEN (why is set:
  * text of at least 160 bytes). TLS handshakes on the way. */
 ssize_t stream_read(struct stream *s, char *to, size_t max, char *why, size_t why_max);
+/* Bytes written, STREAM_WAIT or STREAM_BROKEN. */
+ssize_t stream_write(struct stream *s, const char *p, size_t n);
 /* Bytes already decrypted that no event will announce. */
 bool stream_pending(const struct stream *s);
 /* Ends our own side: close_notify, then FIN. What is read from now on is the raw stream. */
