@@ -18,6 +18,7 @@
 #include "base/diag.h"
 #include "base/fault.h"
 
+enum { ACK_RESERVE = 1024 * 1024 };
 enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000, LOOK_MS = 300 };
 
 const char *slsr_phase_name(enum slsr_target_phase phase)
@@ -45,8 +46,10 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
     if (rc != 0)
         return rc;
     mdb_env_set_userctx(spool->ack_env, spool);
-    if (write)
+    if (write) {
+        env_reserve(spool->ack_env, ACK_RESERVE);
         mdb_reader_check(spool->ack_env, &dead);
+    }
     rc = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, &txn);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "t", write ? MDB_CREATE : 0, &spool->ack_targets);

@@ -13,6 +13,8 @@
 
 #include "base/fault.h"
 
+enum { LOCK_BYTES = 8192 }; /* of LMDB with 126 readers */
+
 static int code_of(int rc)
 {
     switch (rc) {
@@ -55,6 +57,40 @@ int env_fail(struct slsr_err *err, int lmdb_rc, const char *fmt, ...)
     return slsr_fail(err, code_of(lmdb_rc), "%s: %s", what, mdb_strerror(lmdb_rc));
 }
 
+/* Blocks for the lock file, which LMDB maps and writes to: on a full disk a hole in it would be a
+ * SIGBUS. Only before this process has it open: closing any descriptor of it drops LMDB's locks. A
+ * file that we may not make or a file system without the call is LMDB's to judge. */
+static int reserve_lock(const char *path)
+{
+    char lock[4208];
+    int rc = 0;
+    int fd;
+
+    snprintf(lock, sizeof lock, "%s-lock", path);
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
+        return errno == ENOSPC ? ENOSPC : 0;
+    if (fallocate(fd, 0, 0, LOCK_BYTES) != 0 && (errno == ENOSPC || errno == EDQUOT))
+        rc = errno;
+    close(fd);
+    return rc;
+}
+
+void env_reserve(MDB_env *env, uint64_t bytes)
+{
+    MDB_envinfo info;
+    MDB_stat st;
+    int fd;
+
+    if (mdb_env_info(env, &info) != 0 || mdb_env_stat(env, &st) != 0 ||
+        mdb_env_get_fd(env, &fd) != 0)
+        return;
+    bytes += ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) != 0) {
+        /* no room or no such call: then a full disk is met when it comes */
+    }
+}
+
 int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
              bool lockless, struct slsr_err *err)
 {
@@ -67,6 +103,8 @@ int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes
         rc = mdb_env_set_maxdbs(env, max_dbs);
     if (rc == 0 && map_bytes != 0)
         rc = mdb_env_set_mapsize(env, map_bytes);
+    if (rc == 0 && (write || access(path, F_OK) == 0))
+        rc = reserve_lock(path);
     if (rc == 0)
         rc = mdb_env_open(env, path, flags, 0640);
     if (!write && lockless && (rc == EACCES || rc == EROFS || rc == EPERM)) {

@@ -30,6 +30,8 @@ static inline uint64_t env_key(const MDB_val *key)
 /* Makes an empty environment file if there is none: under another name first, so that no crash
  * leaves half a one. */
 int env_birth(const char *dir, const char *name, struct slsr_err *err);
+/* Takes blocks for what is there and `bytes` more, so that small commits work on a full disk. */
+void env_reserve(MDB_env *env, uint64_t bytes);
 int env_sync_dir(const char *dir, struct slsr_err *err);
 
 #endif
