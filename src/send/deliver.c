@@ -60,12 +60,19 @@ struct run {
     char last_error[200]; /* said as a diagnostic */
 };
 
+static bool trying(enum slsr_target_phase phase)
+{
+    return phase == SLSR_PHASE_CONNECTING || phase == SLSR_PHASE_BACKOFF;
+}
+
+/* An outage is one, however often it is tried: its beginning stays. */
 static void set_phase(struct run *r, enum slsr_target_phase phase)
 {
     if (r->state.phase == phase)
         return;
+    if (!trying(phase) || !trying(r->state.phase))
+        r->state.phase_since_ms = clock_wall_ms();
     r->state.phase = phase;
-    r->state.phase_since_ms = clock_wall_ms();
 }
 
 static void set_error(struct run *r, const char *text)

@@ -93,8 +93,8 @@ static void print_text(const char *name, const uint64_t count[AGES])
         memset(bar, '#', n);
         bar[n] = '\0';
         cli_text_count(text, count[i]);
-        printf("  %s%-5s %10s  %s\n", ages[i].s == INT64_MAX ? "  " : "<=", ages[i].name, text,
-               bar);
+        printf("  %s%-5s %10s%s%s\n", ages[i].s == INT64_MAX ? "  " : "<=", ages[i].name, text,
+               n > 0 ? "  " : "", bar);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "common/table.h"
 #include "common/text.h"
 #include "figures.h"
+#include "sentence.h"
 
 enum { WATCH_MS = 1000 };
 
@@ -19,87 +20,6 @@ static int no_raw(const struct tool *tool)
     if (tool->output == OUT_RAW)
         return tool_usage("-o raw with '%s': give text or json, raw is for frames", tool->verb);
     return 0;
-}
-
-static void age(char out[TEXT_SMALL], const struct slsr_status *figures, int64_t arrival_ms)
-{
-    cli_text_duration(out, (figures->now_ms - arrival_ms) / 1000);
-}
-
-static void spool_line(const struct slsr_status *figures)
-{
-    const struct slsr_spool_stat *stat = &figures->stat;
-    char frames[TEXT_SMALL];
-    char bytes[TEXT_SMALL];
-    char disk[TEXT_SMALL];
-
-    cli_text_count(frames, stat->frames);
-    cli_text_size(bytes, stat->bytes);
-    cli_text_size(disk, stat->disk_bytes);
-    printf("spool: %s frame%s, %s, %s on disk", frames, tool_s(stat->frames), bytes, disk);
-    if (stat->frames > 0) {
-        char oldest[TEXT_SMALL];
-        char newest[TEXT_SMALL];
-        age(oldest, figures, stat->oldest_arrival_ms);
-        age(newest, figures, stat->newest_arrival_ms);
-        printf(", oldest %s (seq %" PRIu64 "), newest %s (seq %" PRIu64 ")", oldest,
-               stat->oldest_seq, newest, stat->next_seq > 0 ? stat->next_seq - 1 : 0);
-    }
-    printf("; %s\n", stat->live ? "relay is running" : "no relay running");
-}
-
-static void target_line(const struct slsr_status *figures, const struct slsr_target_figures *target)
-{
-    const struct slsr_target_state *state = &target->state;
-    char text[TEXT_SMALL];
-    char more[TEXT_SMALL];
-
-    cli_text_escape(stdout, slsr_bytes_of(state->name), 0);
-    printf(": %s", slsr_phase_name(state->phase));
-    if (figures->stat.live && state->phase_since_ms > 0) {
-        age(text, figures, state->phase_since_ms);
-        printf(" for %s", text);
-    }
-    if (state->error[0] != '\0') {
-        /* Of a target that is up it is history, not the cause. */
-        fputs(state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE ? " (last error: "
-                                                                               : ": ",
-              stdout);
-        cli_text_escape(stdout, slsr_bytes_of(state->error), 0);
-        if (state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE)
-            fputc(')', stdout);
-    }
-    if (target->backlog_frames == 0) {
-        fputs(", nothing behind\n", stdout);
-        return;
-    }
-    cli_text_count(text, target->backlog_frames);
-    cli_text_size(more, target->backlog_bytes);
-    printf(", %s frame%s / %s behind", text, tool_s(target->backlog_frames), more);
-    cli_text_duration(text, target->oldest_age_s);
-    printf(", oldest %s", text);
-    if (target->next_retry_s >= 0) {
-        cli_text_duration(text, target->next_retry_s);
-        printf(", next try in %s", text);
-    }
-    if (target->eta_s >= 0) {
-        cli_text_duration(text, target->eta_s);
-        printf(", %.0f frames/s, drain ETA %s", state->rate_frames_s, text);
-    }
-    fputc('\n', stdout);
-}
-
-static void status_text(const struct slsr_status *figures)
-{
-    spool_line(figures);
-    if (figures->target_count == 0)
-        fputs("no target has registered yet\n", stdout);
-    for (size_t i = 0; i < figures->target_count; i++)
-        target_line(figures, &figures->targets[i]);
-    if (figures->shard_count > 0)
-        figures_table_shards(figures, stdout, "");
-    else
-        fputs("no shard has been read yet\n", stdout);
 }
 
 static void json_targets(const struct slsr_status *figures, const char *only)
@@ -187,7 +107,7 @@ static int status_once(struct tool *tool)
             /* one line a second with -o jsonl --watch */
             slsr_status_write(stdout, &figures, tool->output == OUT_JSONL);
         else if (!tool_given(tool, OPT_CHECK))
-            status_text(&figures);
+            rc = sentence_status(tool, &figures, &err);
         if (tool_given(tool, OPT_CHECK) && check(tool, &figures))
             code = EXIT_NOTHING;
     }

@@ -1,0 +1,106 @@
+#!/usr/bin/python3 -B
+"""An operator looks into the spool of a relay that works as hard as it can.
+
+The same logs go through two relays: one that nobody looks at, and one with a `tail -f`, a `grep`, and a
+`cat` that is stopped with SIGSTOP while its reader does not read. Both files must come out alike: a
+reader that sleeps pins no page. Meanwhile every verb that looks answers, completion knows the names,
+and afterwards the spool is sound.
+"""
+import json
+import os
+import signal
+import subprocess
+
+import harness
+from harness import check, wait_until
+
+LOGS = harness.env_number("SLSR_LOGS", 30000)
+SLACK = 2 * (256 * 1024 + 8192)  # two chunks with their pages
+
+
+def relay_with(rig, name, sink, *sim):
+    rig.start_sim("--generate", str(LOGS), "--seed", "7", *sim)
+    config = rig.config(sink.port, f"{name}.json", spool__path=rig.path(name),
+                        source__consumer_group=name)
+    return rig.start_relay(config, name=name)
+
+
+def spool(rig, name, *arguments, **more):
+    return rig.run("sls-spool", "-D", rig.path(name), *arguments, **more)
+
+
+def status(rig, name):
+    done = spool(rig, name, "-o", "json", "status", code=None)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def wait_all(rig, name, relay):
+    def ask():
+        check(relay.running(), f"{name} ended by itself")
+        now = status(rig, name)
+        return now if now and now["next_seq"] == LOGS + 1 and now["targets"] and \
+            now["targets"][0]["backlog_frames"] == 0 else None
+    return wait_until(f"{name} has taken and sent all", ask, 180, 0.2)
+
+
+def overhead(now):
+    """What the files have beside the frames themselves."""
+    return now["disk_bytes"] - now["bytes"]
+
+
+def look(rig, name):
+    for words in (["status"], ["status", "-o", "json"], ["list", "-n", "3"], ["cat", "-n", "2"],
+                  ["tail", "-n", "2"], ["shards"], ["targets"], ["gaps"], ["top"], ["shape"],
+                  ["stats"], ["readers"], ["list", "--count"], ["list", "-S", "-1h", "-n", "5"],
+                  ["cat", "-g", "no such text"], ["export", "-n", "5"], ["replay", "--list"]):
+        done = spool(rig, name, *words, code=None)
+        check(done.returncode in (0, 1), f"{words} under load: {done.returncode} {done.stderr}")
+
+
+def completion(rig, name):
+    script = os.path.join(harness.ROOT, "etc", "completion", "sls-spool.bash")
+    ask = f"""
+        . {script}; PATH={rig.bin}:$PATH
+        t() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _sls_spool; echo "${{COMPREPLY[*]}}"; }}
+        t sls-spool -D {rig.path(name)} pause -t ''; t sls-spool -D {rig.path(name)} list -s ''
+        t sls-spool rel"""
+    said = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=False,
+                          timeout=60 * harness.SLOW).stdout.splitlines()
+    check(said and said[0] == "siem" and "audit/0" in said[1] and said[2] == "release",
+          f"completion offers {said}")
+
+
+def test(rig):
+    sink = rig.start_sink("--discard")
+    quiet = relay_with(rig, "quiet", sink)
+    alone = wait_all(rig, "quiet", quiet)
+    check(quiet.stop() == 0, "TERM did not end the relay with exit 0")
+
+    busy = relay_with(rig, "busy", sink)
+    wait_until("the first frames", lambda: (status(rig, "busy") or {}).get("frames", 0) > 100)
+    argv = [rig.tool("sls-spool"), "-D", rig.path("busy")]
+    with open(os.devnull, "wb") as nowhere:
+        tail = subprocess.Popen([*argv, "tail", "-f"], stdout=nowhere)
+        grep = subprocess.Popen([*argv, "tail", "-f", "-g", "[a-z]{9}"], stdout=nowhere)
+        with subprocess.Popen([*argv, "cat"], stdout=subprocess.PIPE) as cat:
+            cat.stdout.read(1000)
+            cat.send_signal(signal.SIGSTOP)
+            look(rig, "busy")
+            watched = wait_all(rig, "busy", busy)
+            cat.send_signal(signal.SIGCONT)
+            cat.kill()
+    for process in (tail, grep):
+        check(process.poll() is None, "tail -f ended by itself")
+        process.send_signal(signal.SIGINT)
+        check(process.wait(60 * harness.SLOW) == 0, "INT did not end tail -f with 0")
+    check(watched["bytes"] == alone["bytes"], f"other frames: {watched['bytes']}, {alone['bytes']}")
+    grown = overhead(watched) - overhead(alone)
+    print(f"{watched['bytes']} bytes of frames; files beside them: {overhead(alone)} alone, "
+          f"{overhead(watched)} with three readers")
+    check(grown <= SLACK, f"readers made the files grow by {grown} bytes")
+    completion(rig, "busy")
+    check(busy.stop() == 0, "TERM did not end the relay with exit 0")
+    spool(rig, "busy", "verify", "--deep")
+
+
+harness.main(test)
