@@ -3,8 +3,8 @@
 
 Story: a client that shares no code with us signs its own version 1 requests. It uploads, pulls, splits
 and merges, two consumers share the shards, and every ordered fault comes exactly as often as ordered.
-Then the recorded session of an official client is sent again, freshly signed: each answer must have the
-recorded status, error code and shape.
+Then the recorded session of an official client is sent again, on a clock that goes with it: each answer must
+have the recorded status, error code and shape, each heartbeat the recorded shards.
 Usage: sim_smoke.py PATH-OF-SLS-SIM [PATH-OF-VECTORS]"""
 import base64, email.utils, hashlib, hmac, http.client, json, os, signal, subprocess, sys, tempfile
 import urllib.parse
@@ -309,48 +309,159 @@ def shape(value):
     return type(value).__name__
 
 
-SPOILED = {66, 68, 156}  # recorded faults, a wrong signature
+RECORDED_ID, RECORDED_SECRET = 'exampleAccessKeyId', 'exampleSecretKey/With+Chars=0123456789'
+INJECTED = {66: 'pull:quota', 68: 'heartbeat:error=500/InternalServerError'}  # the recorder's own faults
+
+
+def sign_v4(method, path, params, headers, secret):
+    """Authorization of version 4 for headers that are complete but for it."""
+    h = {k.lower(): v.strip() for k, v in headers.items()}
+    signed = sorted(k for k in h if k in ('host', 'content-type') or k.startswith(('x-log-', 'x-acs-')))
+    query = '&'.join(k + ('=' + urllib.parse.quote(v, safe='-_.~') if v else '') for k, v in sorted(params))
+    text = '\n'.join([method, path, query, *(k + ':' + h[k] for k in signed), '', ';'.join(signed),
+                      h['x-log-content-sha256']])
+    scope = h['x-log-date'][:8] + '/cn-hangzhou/sls/aliyun_v4_request'
+    key = b'aliyun_v4' + secret.encode()
+    for word in scope.split('/'):
+        key = hmac.new(key, word.encode(), hashlib.sha256).digest()
+    text = '\n'.join(['SLS4-HMAC-SHA256', h['x-log-date'], scope, hashlib.sha256(text.encode()).hexdigest()])
+    mac = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return 'SLS4-HMAC-SHA256 Credential=%s/%s,Signature=%s' % (RECORDED_ID, scope, mac)
+
+
+class Replay:
+    """Sends recorded requests again: as they are, original signature included, where they name no
+    cursor; else with the cursor that stands at the same distance from our shard's first one, signed anew."""
+
+    def __init__(self, sim, starts):
+        self.sim, self.starts = sim, starts  # starts: shard -> its first recorded cursor
+        self.ours, self.raw, self.anew = {}, 0, 0
+
+    def translate(self, shard, cursor):
+        if shard not in self.starts:
+            return cursor
+        try:
+            distance = number(cursor) - self.starts[shard]
+        except ValueError:
+            return cursor
+        if not 0 <= distance < 10 ** 6:
+            return cursor
+        if shard not in self.ours:
+            self.ours = starts_of(self.sim)
+        return base64.b64encode(b'%d' % (self.ours[shard] + distance)).decode()
+
+    def send(self, request):
+        headers, body = dict(request['headers']), bytes.fromhex(request['body_hex'])
+        params = urllib.parse.parse_qsl(request['query'], keep_blank_values=True)
+        shard = request['path'].rsplit('/', 1)[1]
+        moved = [(k, self.translate(shard, v) if k in ('cursor', 'end_cursor') else v) for k, v in params]
+        new_body = body
+        if 'type=checkpoint' in request['query']:
+            told = json.loads(body)
+            told['checkpoint'] = self.translate(str(told['shard']), told['checkpoint'])
+            new_body = json.dumps(told).encode()
+        query = request['query']
+        if moved == params and json_same(body, new_body):
+            self.raw += 1
+            new_body = body
+        else:
+            self.anew += 1
+            query = urllib.parse.urlencode(moved)
+            self.sign(request, headers, moved, new_body)
+        headers['Content-Length'] = str(len(new_body))
+        target = request['path'] + ('?' + query if query else '')
+        http_ = self.sim.http
+        http_.putrequest(request['method'], target, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            http_.putheader(name, value)
+        http_.endheaders(new_body or None)
+        answer = http_.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def sign(self, request, headers, params, body):
+        if headers['Authorization'].startswith('SLS4'):
+            headers['x-log-content-sha256'] = hashlib.sha256(body).hexdigest()
+            headers['Authorization'] = sign_v4(request['method'], request['path'], params, headers, RECORDED_SECRET)
+            return
+        if body:
+            headers['Content-MD5'] = hashlib.md5(body).hexdigest().upper()
+        signed = sorted((k.lower(), v) for k, v in headers.items()
+                        if k.lower().startswith(('x-log-', 'x-acs-')) and k.lower() != 'x-log-date')
+        text = '\n'.join([request['method'], headers.get('Content-MD5', ''), headers.get('Content-Type', ''),
+                          headers['Date'], *(k + ':' + v for k, v in signed), request['path']])
+        text += '?' + '&'.join(k + '=' + v for k, v in sorted(params)) if params else ''
+        mac = hmac.new(RECORDED_SECRET.encode(), text.encode(), hashlib.sha1).digest()
+        headers['Authorization'] = 'LOG %s:%s' % (RECORDED_ID, base64.b64encode(mac).decode())
+
+
+def json_same(a, b):
+    return a == b or (a[:1] == b'{' and json.loads(a) == json.loads(b))
+
+
+def recorded(part):
+    with open(os.path.join(VECTORS, 'consumer-session.jsonl'), encoding='utf-8') as f:
+        return [r for r in map(json.loads, f) if r['part'] == part]
+
+
+def first_cursors(records):
+    """Where the recorded shards began: told in answers to from=begin."""
+    return {r['request']['path'].rsplit('/', 1)[1]: number(json.loads(bytes.fromhex(r['response']['body_hex']))['cursor'])
+            for r in reversed(records) if 'from=begin' in r['request']['query'] and r['response']['status'] == 200}
+
+
+def compare(record, status, headers, body):
+    request, want = record['request'], record['response']
+    told = bytes.fromhex(want['body_hex'])
+    where = 'line %d: %s %s?%s -> %d %r, not %d %r' % (record['seq'], request['method'], request['path'],
+                                                       request['query'], status, body[:200], want['status'], told[:200])
+    assert status == want['status'], where
+    if status != 200:
+        assert json.loads(body)['errorCode'] == json.loads(told)['errorCode'], where
+    elif 'type=heartbeat' in request['query']:
+        assert json.loads(body) == json.loads(told), where
+    elif headers.get('content-type') == 'application/json':
+        ours, theirs = json.loads(body), json.loads(told)
+        assert shape(ours) == shape(theirs), where
+        if request['path'].endswith('cg-demo'):  # checkpoints: the same owner, set or not set alike
+            assert [(c['shard'], c['consumer'], bool(c['checkpoint'])) for c in ours] == \
+                   [(c['shard'], c['consumer'], bool(c['checkpoint'])) for c in theirs], where
+    elif told:
+        theirs = {k.lower(): v for k, v in want['headers']}
+        for name in ('x-log-count', 'x-log-bodyrawsize', 'x-log-compresstype'):
+            assert headers.get(name) == theirs.get(name), (name, where)
 
 
 def test_recorded_session(program):
-    """What is compared is status, error code and shape: clock, cursors and pace differ."""
-    sim = Sim(program, '--access-key', ID + ':' + SECRET, '--project', 'unused')
-    base = {}  # first recorded cursor of a shard -> ours
-    for line in open(os.path.join(VECTORS, 'consumer-session.jsonl'), encoding='utf-8'):
-        record = json.loads(line)
-        request, want = record['request'], record['response']
-        if record['part'] != 'v1' or record['seq'] in SPOILED or record['seq'] >= 93 and \
-                'consumergroups/cg-demo' in request['path'] and record['seq'] <= 147:
-            continue  # from 93 on the recorded owners depend on seconds of silence
-        keep = {k: v for k, v in request['headers'] if k.lower() in (
-            'x-log-bodyrawsize', 'x-log-compresstype', 'content-type', 'accept-encoding', 'accept')}
-        host = dict(request['headers'])['Host'].split('.')[0]
-        query, path = request['query'], request['path']
-        params = urllib.parse.parse_qsl(query, keep_blank_values=True)
-        shard = path.rsplit('/', 1)[1]
-        translate = shard in base and not any(v == 'MQ==' for _, v in params)
-        if translate:  # the recorded numbers lie in the same distance from the shard's first cursor
-            theirs, ours = base[shard]
-            params = [(k, base64.b64encode(b'%d' % (number(v) - theirs + ours)).decode()
-                       if k in ('cursor', 'end_cursor') else v) for k, v in params]
-            query = urllib.parse.urlencode(params)
-        status, headers, body = sim.call(request['method'], path, query,
-                                         bytes.fromhex(request['body_hex']), keep, project=host)
-        recorded = bytes.fromhex(want['body_hex'])
-        where = 'line %d: %s %s?%s -> %d %r' % (record['seq'], request['method'], path, query, status, body[:200])
-        assert status == want['status'], where
-        if status != 200:
-            assert json.loads(body)['errorCode'] == json.loads(recorded)['errorCode'], where
-        elif headers.get('content-type') == 'application/json':
-            assert shape(json.loads(body)) == shape(json.loads(recorded)), where
-            if 'from=begin' in query and shard not in base:
-                base[shard] = (number(json.loads(recorded)['cursor']), number(json.loads(body)['cursor']))
-        elif recorded:
-            theirs = {k.lower(): v for k, v in want['headers']}
-            assert headers['x-log-count'] == theirs['x-log-count'], where
-            assert headers['x-log-bodyrawsize'] == theirs['x-log-bodyrawsize'], where
-            assert headers.get('x-log-compresstype') == theirs.get('x-log-compresstype'), where
-    sim.close()
+    """An official consumer's session once more, on a clock that goes with it: the same owners at the same
+    moments, the same errors, the same shapes. Most requests go as they were recorded, signature and all."""
+    token = next(dict(r['request']['headers'])['x-acs-security-token'] for r in recorded('v4-sts'))
+    for part, key in (('v1', ['--access-key', RECORDED_ID + ':' + RECORDED_SECRET]),
+                      ('v4-sts', ['--sts-key', ':'.join((RECORDED_ID, RECORDED_SECRET, token))])):
+        records = recorded(part)
+        headers = dict(records[0]['request']['headers'])
+        start = headers.get('x-log-date') if part != 'v1' else \
+            email.utils.parsedate_to_datetime(headers['Date']).strftime('%Y%m%dT%H%M%SZ')
+        sim = Sim(program, *key, '--project', 'unused-project', '--logstore', 'unused:1', '--clock', start)
+        sim.control('faults', {'clear': True})
+        replay, clock = Replay(sim, first_cursors(records)), 0
+        for record in records:
+            if record['t'] > clock:
+                sim.control('clock', {'advance_s': round(record['t'] - clock, 3)})
+                clock = record['t']
+            if part == 'v1' and record['seq'] in INJECTED:
+                sim.control('faults', [INJECTED[record['seq']]])
+            compare(record, *replay.send(record['request']))
+        print('   %s: %d requests as recorded, %d with our cursors' % (part, replay.raw, replay.anew))
+        assert replay.raw > replay.anew / 2
+        sim.close()
+
+
+def starts_of(sim):
+    """Our shards' first cursors, of the logstore that the session made."""
+    for store in sim.control('stats')['logstores']:
+        if store['logstore'] == 'app-log':
+            return {str(s['shard']): number(s['end_cursor']) - s['groups'] for s in store['shards']}
+    return {}
 
 
 def test_exit_codes(program):
