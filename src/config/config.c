@@ -206,6 +206,8 @@ static void walk_root(struct config_load *load)
         bool sources = strcmp(key, "sources") == 0, targets = strcmp(key, "targets") == 0;
 
         (void)config_path_key(path, "$", key);
+        if (strcmp(key, "$schema") == 0 && json_is_string(value))
+            continue; /* for editors */
         if (!sources && (strchr(key, '.') != NULL || !options_is_group(key)))
             unknown_key(load, "", key, path);
         else if (json_is_null(value))

@@ -58,5 +58,7 @@ void options_nearest(const char *prefix, const char *name, char *out, size_t siz
 const char *options_kind_name(enum option_kind kind);
 /* docs/configuration.md, whole. */
 void options_reference(FILE *out);
+/* etc/sls-relay.schema.json, whole. 0, or -1: no memory. */
+int options_schema(FILE *out);
 
 #endif

@@ -151,7 +151,7 @@ static void test_example(void **state)
 
     (void)state;
     assert_int_equal(l.rc, SLSR_ECONFIG);
-    assert_string_equal(all, "$.source.access_key_id:20 $.source.access_key_secret:21");
+    assert_string_equal(all, "$.source.access_key_id:21 $.source.access_key_secret:22");
     free(all);
     unload(&l);
     setenv("SLS_AK_ID", "id", 1);
@@ -453,8 +453,7 @@ static void test_documents(void **state)
     options_reference(f);
     fclose(f);
     if (strstr(page, text) == NULL)
-        fail_msg("docs/configuration.md is old: replace its table by what "
-                 "\"config --reference\" of the tests prints");
+        fail_msg("docs/configuration.md is old: run tools/update-reference");
     for (size_t i = 0; i < count; i++) {
         snprintf(item, sizeof item, "\n.It Cm %s\n", options[i].path);
         if (strstr(manual, item) == NULL)
@@ -467,6 +466,23 @@ static void test_documents(void **state)
     free(text);
     free(page);
     free(manual);
+}
+
+/* etc/sls-relay.schema.json is what the table says now. */
+static void test_schema(void **state)
+{
+    char *text = NULL, *file = read_project_file("etc/sls-relay.schema.json");
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+
+    (void)state;
+    assert_non_null(f);
+    assert_int_equal(options_schema(f), 0);
+    fclose(f);
+    if (strcmp(file, text) != 0)
+        fail_msg("etc/sls-relay.schema.json is old: run tools/update-reference");
+    free(text);
+    free(file);
 }
 
 int main(int argc, char **argv)
@@ -483,11 +499,14 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_aliases, reset),
         cmocka_unit_test_setup(test_print, reset),
         cmocka_unit_test_setup(test_documents, reset),
+        cmocka_unit_test_setup(test_schema, reset),
     };
 
     if (argc > 1 && strcmp(argv[1], "--reference") == 0) {
         options_reference(stdout);
         return 0;
     }
+    if (argc > 1 && strcmp(argv[1], "--schema") == 0)
+        return options_schema(stdout) == 0 ? 0 : 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
