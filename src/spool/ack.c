@@ -29,16 +29,13 @@ const char *slsr_phase_name(enum slsr_target_phase phase)
     return (unsigned)phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";
 }
 
-int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
+static int open_databases(struct slsr_spool *spool, const char *path, bool write,
+                          struct slsr_err *err)
 {
-    char path[4200];
     MDB_txn *txn = NULL;
     int rc;
     int dead;
 
-    snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
-    if (!write && access(path, F_OK) != 0)
-        return 0; /* a copy without it: no targets known */
     rc = write ? env_birth(spool->config.path, "ack.mdb", err) : 0;
     if (rc != 0)
         return rc;
@@ -73,6 +70,46 @@ int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
     spool->ack_open = true;
     FAULT_DIE(ACK_OPEN_AFTER);
     return 0;
+}
+
+/* A damaged ack.mdb costs positions and books, no frame: targets start again at the oldest one. */
+static int start_anew(struct slsr_spool *spool, const char *path, const char *why,
+                      struct slsr_err *err)
+{
+    char aside[4208];
+    char text[700];
+
+    if (spool->ack_env != NULL)
+        mdb_env_close(spool->ack_env);
+    spool->ack_env = NULL;
+    snprintf(aside, sizeof aside, "%s-lock", path);
+    unlink(aside);
+    snprintf(aside, sizeof aside, "%s.bad", path);
+    if (rename(path, aside) != 0)
+        return slsr_fail_errno(err, SLSR_ECORRUPT, errno, "cannot rename damaged %s", path);
+    snprintf(text, sizeof text,
+             "ack.mdb is damaged and now called ack.mdb.bad: targets start again at the oldest "
+             "frame, ledger and orders are empty: %s",
+             why);
+    incident_add(spool, "quarantine", "ack", 0, 0, 0, text);
+    return open_databases(spool, path, true, err);
+}
+
+int ack_open(struct slsr_spool *spool, bool write, struct slsr_err *err)
+{
+    char path[4200];
+    struct slsr_err why = {0};
+    int rc;
+
+    snprintf(path, sizeof path, "%s/ack.mdb", spool->config.path);
+    if (!write && access(path, F_OK) != 0)
+        return 0; /* a copy without it: no targets known */
+    rc = open_databases(spool, path, write, &why);
+    if (rc == SLSR_ECORRUPT && spool->mode == SLSR_SPOOL_WRITE)
+        return start_anew(spool, path, why.text, err);
+    if (rc != 0 && err != NULL)
+        *err = why;
+    return rc;
 }
 
 static int add_target(struct slsr_spool *spool, const struct slsr_target_state *state)
@@ -117,8 +154,10 @@ static int read_targets(struct slsr_spool *spool, struct slsr_target_state **out
 
         if (key.mv_size >= sizeof state.name ||
             !layout_get_target(data.mv_data, data.mv_size, &state)) {
-            rc = MDB_CORRUPTED;
-            break;
+            if (spool->mode == SLSR_SPOOL_WRITE)
+                diag(SLSR_LOG_ERROR, "spool",
+                     "the position of a target is damaged: it starts at the oldest frame");
+            continue;
         }
         memcpy(state.name, key.mv_data, key.mv_size);
         more = realloc(*out, (*count + 1) * sizeof *more);
@@ -141,38 +180,21 @@ static int read_targets(struct slsr_spool *spool, struct slsr_target_state **out
     return env_fail(err, rc, "cannot read the target positions of %s", spool->config.path);
 }
 
-/* Consumer notes into the stream table. */
-static int read_notes(struct slsr_spool *spool, struct slsr_err *err)
+/* A target has taken frames that the spool no longer knows: its end is lost (segments deleted, an
+ * old copy put back). Numbers are not given twice (I4): it goes on behind them in a new segment. */
+static void tail_is_lost(struct slsr_spool *spool, const struct slsr_target_state *state)
 {
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    MDB_val key;
-    MDB_val data;
-    int rc = mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, &txn);
+    struct segment *newest = spool->segments[spool->segment_count - 1];
+    char text[400];
 
-    if (rc == 0)
-        rc = mdb_cursor_open(txn, spool->ack_shards, &cursor);
-    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
-        char name[LAYOUT_KEY_MAX];
-        struct stream *stream;
-        int64_t written_ms;
-
-        if (key.mv_size >= sizeof name)
-            continue;
-        memcpy(name, key.mv_data, key.mv_size);
-        name[key.mv_size] = '\0';
-        stream = stream_find(spool, name);
-        if (stream != NULL && !layout_get_note(data.mv_data, data.mv_size, &stream->lag_s,
-                                               &written_ms, stream->reported))
-            stream->reported[0] = '\0';
-    }
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND
-               ? 0
-               : env_fail(err, rc, "cannot read the shard notes of %s", spool->config.path);
+    snprintf(text, sizeof text,
+             "target %s has taken up to %llu but the spool ends at %llu: what was not delivered of "
+             "that stretch is lost",
+             state->name, (unsigned long long)state->acked - 1,
+             (unsigned long long)spool->next_seq - 1);
+    incident_add(spool, "gap", "end_lost", spool->next_seq, state->acked, 0, text);
+    spool->next_seq = state->acked;
+    newest->worn = newest->next != newest->first;
 }
 
 int ack_load(struct slsr_spool *spool, struct slsr_err *err)
@@ -182,20 +204,14 @@ int ack_load(struct slsr_spool *spool, struct slsr_err *err)
     int rc = read_targets(spool, &states, &count, err);
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (states[i].acked > spool->next_seq) {
-            rc = slsr_fail(err, SLSR_ECORRUPT,
-                           "target %s has taken up to %llu but spool %s ends at %llu: frames are "
-                           "missing, run sls-spool verify",
-                           states[i].name, (unsigned long long)states[i].acked, spool->config.path,
-                           (unsigned long long)spool->next_seq);
-            break;
-        }
+        if (states[i].acked > spool->next_seq)
+            tail_is_lost(spool, &states[i]);
         rc = add_target(spool, &states[i]);
         if (rc != 0)
             slsr_fail(err, rc, "more than %d targets in ack.mdb", TARGETS_MAX);
     }
     free(states);
-    return rc == 0 ? read_notes(spool, err) : rc;
+    return rc == 0 ? notes_load(spool, err) : rc;
 }
 
 /* Collects what is dirty under the lock, so that the commit runs without it. */
@@ -331,7 +347,7 @@ static void wait_until(struct slsr_spool *spool, int64_t ms, bool all)
     const int64_t at = clock_mono_ms() + ms;
     const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
 
-    while (!spool->closing && (all || !anything_dirty(spool)))
+    while (!spool->closing && (all || (!anything_dirty(spool) && spool->incidents == NULL)))
         if (pthread_cond_timedwait(&spool->keep, &spool->lock, &ts) != 0)
             break;
 }
@@ -362,6 +378,7 @@ void *ack_thread(void *arg)
             diag(SLSR_LOG_ERROR, "spool", "%s; will try again", err.text);
             complained = true;
         }
+        incidents_flush(spool);
         if (!last)
             control_look(spool);
         if (!last && clock_mono_ms() - retained >= RETAIN_MS) {
@@ -522,77 +539,6 @@ int slsr_spool_targets(struct slsr_spool *spool, struct slsr_target_state **out,
         for (size_t i = 0; rc == 0 && i < spool->target_count; i++)
             (*out)[i] = spool->targets[i].state;
         *count = rc == 0 ? spool->target_count : 0;
-    }
-    pthread_mutex_unlock(&spool->lock);
-    return rc;
-}
-
-int slsr_spool_shard_note(struct slsr_spool *spool, const struct slsr_stream *stream,
-                          const char *reported, int64_t lag_s, struct slsr_err *err)
-{
-    char key[LAYOUT_KEY_MAX];
-    struct stream *found;
-
-    layout_key(key, stream);
-    pthread_mutex_lock(&spool->lock);
-    found = stream_find(spool, key);
-    if (found != NULL) {
-        found->lag_s = lag_s;
-        if (reported != NULL)
-            snprintf(found->reported, sizeof found->reported, "%s", reported);
-        found->dirty = true;
-        pthread_cond_signal(&spool->keep);
-    }
-    pthread_mutex_unlock(&spool->lock);
-    return found != NULL ? 0 : slsr_fail(err, SLSR_ENOMATCH, "no frames of %s yet", key);
-}
-
-static int fresh_streams(struct slsr_spool *spool, struct slsr_err *err)
-{
-    struct segment *seg = NULL;
-    int rc;
-
-    pthread_mutex_lock(&spool->lock);
-    rc = segments_refresh(spool, err);
-    pthread_mutex_unlock(&spool->lock);
-    if (rc == 0)
-        rc = segment_acquire(spool, UINT64_MAX, &seg, err);
-    pthread_mutex_lock(&spool->lock);
-    if (rc == 0)
-        rc = segment_load_streams(spool, seg, err);
-    if (rc == 0 && spool->ack_open)
-        rc = read_notes(spool, err);
-    pthread_mutex_unlock(&spool->lock);
-    segment_release(spool, seg);
-    return rc;
-}
-
-int slsr_spool_shards(struct slsr_spool *spool, struct slsr_shard_state **out, size_t *count,
-                      struct slsr_err *err)
-{
-    int rc = spool->mode == SLSR_SPOOL_READ ? fresh_streams(spool, err) : 0;
-
-    *out = NULL;
-    *count = 0;
-    if (rc != 0)
-        return rc;
-    pthread_mutex_lock(&spool->lock);
-    *out = calloc(spool->stream_count + 1, sizeof **out);
-    if (*out == NULL)
-        rc = slsr_fail(err, SLSR_ENOMEM, "no memory for shards");
-    for (size_t i = 0; rc == 0 && i < spool->stream_count; i++) {
-        const struct stream *stream = spool->streams[i];
-        struct slsr_shard_state *state = &(*out)[*count];
-
-        if (stream == NULL || !stream->used)
-            continue;
-        memcpy(state->project, stream->project, sizeof state->project);
-        memcpy(state->logstore, stream->logstore, sizeof state->logstore);
-        state->shard = stream->shard;
-        memcpy(state->cursor, stream->cursor, sizeof state->cursor);
-        memcpy(state->checkpoint, stream->reported, sizeof state->checkpoint);
-        state->lag_s = stream->lag_s;
-        (*count)++;
     }
     pthread_mutex_unlock(&spool->lock);
     return rc;

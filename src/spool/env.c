@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "spool/env.h"
+#include "spool/pages.h"
 
 #include "base/fault.h"
 
@@ -91,14 +92,42 @@ void env_reserve(MDB_env *env, uint64_t bytes)
     }
 }
 
+/* LMDB would crash on a damaged tree: look at all of it first, as of a transaction that keeps its
+ * pages. A busy writer may be two commits ahead before its root is read: then once more. */
+static int check_trees(MDB_env *env, const char *path, struct slsr_err *err)
+{
+    int rc = SLSR_ENOMATCH;
+
+    for (int attempt = 0; attempt < 20 && rc == SLSR_ENOMATCH; attempt++) {
+        MDB_txn *txn = NULL;
+        int fd;
+
+        rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+        if (rc == 0)
+            rc = mdb_env_get_fd(env, &fd);
+        if (rc == 0)
+            rc = pages_check_trees(fd, path, mdb_txn_id(txn), err);
+        else
+            rc = env_fail(err, rc, "cannot read %s", path);
+        if (txn != NULL)
+            mdb_txn_abort(txn);
+    }
+    return rc == SLSR_ENOMATCH ? slsr_fail(err, SLSR_EIO, "%s changes too fast to be opened", path)
+                               : rc;
+}
+
 int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes, bool write,
              bool lockless, struct slsr_err *err)
 {
     MDB_env *env = NULL;
     unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (write ? 0 : MDB_RDONLY);
-    int rc = mdb_env_create(&env);
+    int rc;
 
     *out = NULL;
+    rc = pages_check_metas(path, err);
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_create(&env);
     if (rc == 0)
         rc = mdb_env_set_maxdbs(env, max_dbs);
     if (rc == 0 && map_bytes != 0)
@@ -121,8 +150,12 @@ int env_open(MDB_env **out, const char *path, unsigned max_dbs, size_t map_bytes
             mdb_env_close(env);
         return env_fail(err, rc, "cannot open %s", path);
     }
-    *out = env;
-    return 0;
+    rc = check_trees(env, path, err);
+    if (rc != 0)
+        mdb_env_close(env);
+    else
+        *out = env;
+    return rc;
 }
 
 int env_birth(const char *dir, const char *name, struct slsr_err *err)

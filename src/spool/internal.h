@@ -81,6 +81,15 @@ struct file_runs {
     } at[FILE_RUNS_MAX];
 };
 
+/* Something that the ledger shall know, on its way to the keeper. */
+struct incident {
+    struct incident *next;
+    char kind[16], reason[48];
+    uint64_t from, to; /* sequences [from, to) */
+    uint64_t bytes;
+    char text[256];
+};
+
 struct slsr_spool {
     struct slsr_spool_config config; /* string owned: path */
     enum slsr_spool_mode mode;
@@ -103,8 +112,11 @@ struct slsr_spool {
     struct slsr_ticket *queue_head, *queue_tail;
     struct crypt *crypt;          /* keys; NULL: frames are stored as they are */
     struct crypt_box *writer_box; /* the writer's cipher */
-    struct file_runs runs;        /* the writer's */
-    struct prepared *pool;        /* memory for batches to come */
+    struct incident *incidents;   /* newest first */
+    uint64_t *quarantined;        /* first sequences of what was set aside and entered */
+    size_t quarantined_count;
+    struct file_runs runs; /* the writer's */
+    struct prepared *pool; /* memory for batches to come */
     size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
     uint64_t total_bytes;      /* wire bytes ever stored (writer mode) */
@@ -136,10 +148,13 @@ int segments_refresh(struct slsr_spool *spool, struct slsr_err *err);
 /* Segment that holds seq, or the nearest later one; open and referenced. ENOMATCH: none. */
 int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
                     struct slsr_err *err);
+/* First sequence of the segment behind the one that seq lies in, seq + 1 when there is none. */
+uint64_t segment_end(struct slsr_spool *spool, uint64_t seq);
 void segment_release(struct slsr_spool *spool, struct segment *seg);
 int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, struct slsr_err *err);
 void segment_close(struct segment *seg);
-/* Fills next, end_bytes and newest_ms from its last index record. The segment is open. */
+/* Fills next, end_bytes and newest_ms from its last index record, or, where that is damaged, from
+ * its last chunk. The segment is open. */
 int segment_tail(struct segment *seg, struct slsr_err *err);
 /* Makes seg-<next_seq> with head and all streams in its first transaction, active. Lock not held.
  */
@@ -147,6 +162,9 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
 /* Gives the blocks behind its end back. */
 void segment_trim(struct segment *seg);
 void segment_unlink(const struct slsr_spool *spool, uint64_t first); /* with its lock file */
+/* Its head as a value (records.c, as the five below). */
+void segment_head(struct slsr_spool *spool, const struct segment *seg, uint64_t bytes_before,
+                  unsigned char value[LAYOUT_HEAD_BYTES]);
 /* Brings the head of an empty segment of an older layout up to date. */
 int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err);
 /* Writes the summary record of a segment that gets no more frames. */
@@ -164,7 +182,23 @@ int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
 bool spool_is_live(const struct slsr_spool *spool);                    /* does a relay hold LOCK? */
 struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
+/* At least so many ids are taken. Lock held, or no threads yet. */
+void streams_reserve(struct slsr_spool *spool, size_t count);
 void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */
+
+/* quarantine.c. Lock held, except where said. A reading tool records nothing. */
+/* The frames [from, to) of a damaged chunk are left out: once in the ledger. Lock not held. */
+void quarantine_chunk(struct slsr_spool *spool, uint64_t from, uint64_t to, uint64_t bytes,
+                      const char *why);
+/* Renames a sealed segment with a bad tree to seg-....mdb.bad and forgets it. */
+void quarantine_segment(struct slsr_spool *spool, struct segment *seg, const char *why);
+void incident_add(struct slsr_spool *spool, const char *kind, const char *reason, uint64_t from,
+                  uint64_t to, uint64_t bytes, const char *text);
+/* Writes what waits to the ledger; the keeper. Lock not held. */
+void incidents_flush(struct slsr_spool *spool);
+/* What was set aside in earlier runs, so that it is not entered again. Lock not held. */
+void quarantine_load(struct slsr_spool *spool);
+void quarantine_free(struct slsr_spool *spool);
 
 /* commit.c: makes a group durable; the writer thread only. Codes of slsr_spool_settle. */
 struct group {
@@ -184,6 +218,8 @@ int ack_flush(struct slsr_spool *spool, struct slsr_err *err); /* lock not held 
 /* Opens ack.mdb anew after LMDB has given it up. The keeper, outside of transactions. */
 int ack_reopen(struct slsr_spool *spool, struct slsr_err *err);
 int ack_load(struct slsr_spool *spool, struct slsr_err *err);
+/* shards.c: consumers' notes from ack.mdb into the stream table. */
+int notes_load(struct slsr_spool *spool, struct slsr_err *err);
 
 /* retain.c */
 /* Has every target taken every frame (or may frames be dropped)? Lock not held. */

@@ -131,6 +131,13 @@ int slsr_spool_bounds(struct slsr_spool *spool, uint64_t *oldest, uint64_t *next
         rc = segment_tail(seg, err);
     if (rc == 0)
         *next = seg->next;
+    if (rc == SLSR_ECORRUPT) { /* the newest is damaged: what lies before it can be read */
+        pthread_mutex_lock(&spool->lock);
+        *next = spool->segment_count > 0 ? spool->segments[spool->segment_count - 1]->first : 1;
+        if (*next > *oldest)
+            rc = 0;
+        pthread_mutex_unlock(&spool->lock);
+    }
     segment_release(spool, seg);
     return rc == SLSR_ENOMATCH
                ? slsr_fail(err, SLSR_ENOSPOOL, "%s holds no frames yet", spool->config.path)
@@ -260,15 +267,55 @@ static bool fault_in(const void *value, size_t size)
     return true;
 }
 
+/* Sequence behind a chunk whose header is damaged: its index record knows, or its neighbour. */
+static uint64_t chunk_after(struct slsr_range *range, uint64_t first)
+{
+    size_t seq = (size_t)first;
+    MDB_val key = {sizeof seq, &seq};
+    MDB_val data;
+    MDB_cursor *cursor = NULL;
+    struct layout_index index;
+    uint64_t after = first + 1;
+
+    if (mdb_get(range->txn, range->seg->index, &key, &data) == 0 &&
+        layout_get_index(data.mv_data, data.mv_size, &index) && index.count > 0)
+        return first + index.count;
+    if (mdb_cursor_open(range->txn, range->seg->chunks, &cursor) == 0) {
+        key = (MDB_val){sizeof seq, &seq};
+        if (mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY) == 0 &&
+            mdb_cursor_get(cursor, &key, &data, MDB_NEXT) == 0)
+            after = env_key(&key);
+        mdb_cursor_close(cursor);
+    }
+    return after;
+}
+
+/* A chunk that gives no frames. Damage is entered once and passed; a missing key or a newer version
+ * is for a person, the range stays where it is. `past`: behind its last frame, as far as known. */
+static int pass_by(struct slsr_range *range, uint64_t first, uint64_t past, uint64_t bytes, int rc,
+                   const struct slsr_err *why, struct slsr_err *err)
+{
+    if (err != NULL)
+        *err = *why;
+    if (rc == SLSR_ECORRUPT) {
+        if (past == first + 1)
+            past = chunk_after(range, first);
+        quarantine_chunk(range->spool, first, past, bytes, why->text);
+        range->seq = past > range->seq ? past : range->seq + 1; /* never backwards */
+    }
+    return slsr_wrap(err, rc, "spool %s, frames %llu..%llu", range->spool->config.path,
+                     (unsigned long long)first, (unsigned long long)(past - 1));
+}
+
 static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
 {
+    struct slsr_err why = {0};
     bool header_ok = false;
     int rc;
 
     if (!fault_in(data.mv_data, data.mv_size)) {
-        range->seq = first >= range->seq ? first + 1 : range->seq + 1;
-        return slsr_fail(err, SLSR_ECORRUPT, "spool %s, frames %llu..: the disk cannot read them",
-                         range->spool->config.path, (unsigned long long)first);
+        rc = slsr_fail(&why, SLSR_ECORRUPT, "the disk cannot read them");
+        return pass_by(range, first, first + 1, data.mv_size, rc, &why, err);
     }
 
     if (data.mv_size <= sizeof range->small) {
@@ -278,21 +325,17 @@ static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, st
         give_pages_back(range, data.mv_data);
     }
     rc = chunk_read(data.mv_data, data.mv_size, range->spool->crypt, &range->reader, &range->chunk,
-                    &header_ok, err);
+                    &header_ok, &why);
     if (rc == 0 && range->chunk.header.first != first)
-        rc = slsr_fail(err, SLSR_ECORRUPT, "chunk header names another sequence");
+        rc = slsr_fail(&why, SLSR_ECORRUPT, "chunk header names another sequence");
     if (rc == 0)
-        rc = decode_table(range, err);
-    if (rc == SLSR_ECORRUPT || rc == SLSR_EVERSION) {
-        const uint64_t past = header_ok && range->chunk.header.first == first
-                                  ? first + range->chunk.header.count
-                                  : first + 1;
-
-        range->seq = past > range->seq ? past : range->seq + 1; /* never backwards */
-    }
+        rc = decode_table(range, &why);
     if (rc != 0)
-        return slsr_wrap(err, rc, "spool %s, frames %llu..%s", range->spool->config.path,
-                         (unsigned long long)first, header_ok ? "" : "?");
+        return pass_by(range, first,
+                       header_ok && range->chunk.header.first == first
+                           ? first + range->chunk.header.count
+                           : first + 1,
+                       data.mv_size, rc, &why, err);
     range->loaded = true;
     range->at = (uint32_t)(range->seq - first);
     return 0;
@@ -398,6 +441,8 @@ static int load(struct slsr_range *range, struct slsr_err *err)
             (next_segment(range, &first) && range->seq >= first)) {
             leave_segment(range);
             rc = segment_acquire(range->spool, range->seq, &range->seg, err);
+            if (rc == SLSR_ECORRUPT) /* a tool: the relay sets it aside; both pass it */
+                range->seq = segment_end(range->spool, range->seq);
             if (rc != 0)
                 return rc;
             if (range->seq < range->seg->first)

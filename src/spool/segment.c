@@ -16,6 +16,7 @@
 #include "spool/internal.h"
 
 #include "base/clock.h"
+#include "base/diag.h"
 #include "base/fault.h"
 
 /* Address space behind the rotation limit, so that even the largest batch fits one transaction. */
@@ -208,6 +209,7 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
                     struct slsr_err *err)
 {
     struct segment *found;
+    struct slsr_err why = {0};
     int rc = SLSR_ENOSPOOL;
 
     pthread_mutex_lock(&spool->lock);
@@ -225,7 +227,15 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
         else if (found->broken)
             rc = slsr_fail(err, SLSR_ENOMATCH, "no frames for now: a segment is being reopened");
         else
-            rc = segment_open(spool, found, false, err);
+            rc = segment_open(spool, found, false, &why);
+        if (rc == SLSR_ECORRUPT && spool->mode == SLSR_SPOOL_WRITE && !found->active) {
+            quarantine_segment(spool, found, why.text);
+            attempt = -1; /* the next one may be as bad: there are only so many */
+            rc = SLSR_ENOSPOOL;
+            continue;
+        }
+        if (rc != 0 && why.code == rc && err != NULL)
+            *err = why;
         if (rc == SLSR_ENOMATCH && found != NULL && !found->broken && found != spool->segments[0]) {
             /* made by the relay, its first transaction still to come: the one before is the last */
             found = locate(spool, found->first - 1);
@@ -238,6 +248,20 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
     }
     pthread_mutex_unlock(&spool->lock);
     return rc;
+}
+
+uint64_t segment_end(struct slsr_spool *spool, uint64_t seq)
+{
+    uint64_t end = seq + 1;
+
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < spool->segment_count; i++)
+        if (spool->segments[i]->first > seq) {
+            end = spool->segments[i]->first;
+            break;
+        }
+    pthread_mutex_unlock(&spool->lock);
+    return end;
 }
 
 void segment_release(struct slsr_spool *spool, struct segment *seg)
@@ -254,198 +278,6 @@ void segment_release(struct slsr_spool *spool, struct segment *seg)
     pthread_mutex_unlock(&spool->lock);
 }
 
-int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
-{
-    size_t wanted = (size_t)seq;
-    int rc;
-
-    key->mv_size = sizeof wanted;
-    key->mv_data = &wanted;
-    rc = mdb_cursor_get(cursor, key, data, MDB_SET_RANGE);
-    if (rc == 0 && env_key(key) == seq)
-        return 0;
-    return mdb_cursor_get(cursor, key, data, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-}
-
-int segment_tail(struct segment *seg, struct slsr_err *err)
-{
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    MDB_val key;
-    MDB_val data;
-    struct layout_index index;
-    struct layout_head head;
-    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
-
-    if (rc == 0)
-        rc = mdb_cursor_open(txn, seg->index, &cursor);
-    if (rc == 0)
-        rc = mdb_cursor_get(cursor, &key, &data, MDB_LAST);
-    if (rc == 0) {
-        if (!layout_get_index(data.mv_data, data.mv_size, &index)) {
-            rc = MDB_CORRUPTED;
-        } else {
-            seg->next = env_key(&key) + index.count;
-            seg->end_bytes = index.bytes_before + index.bytes;
-            seg->newest_ms = index.arrival_ms;
-        }
-    } else if (rc == MDB_NOTFOUND) {
-        key = (MDB_val){4, (void *)"head"};
-        rc = mdb_get(txn, seg->meta, &key, &data);
-        if (rc == 0 && !layout_get_head(data.mv_data, data.mv_size, &head))
-            rc = MDB_CORRUPTED;
-        if (rc == 0) {
-            seg->next = seg->first;
-            seg->end_bytes = head.bytes_before;
-            seg->newest_ms = 0;
-        }
-    }
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return rc == 0 ? 0
-                   : env_fail(err, rc, "cannot read the end of segment %016llx",
-                              (unsigned long long)seg->first);
-}
-
-int segment_load_streams(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
-{
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    MDB_val key;
-    MDB_val data;
-    int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
-
-    if (rc == 0)
-        rc = mdb_cursor_open(txn, seg->streams, &cursor);
-    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
-        uint32_t id;
-        char position[SLSR_CURSOR_MAX + 1];
-        struct stream *stream;
-
-        if (!layout_get_stream(data.mv_data, data.mv_size, &id, position)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        stream = stream_put(spool, id, key.mv_data, key.mv_size);
-        if (stream == NULL)
-            rc = MDB_CORRUPTED;
-        else
-            memcpy(stream->cursor, position, sizeof stream->cursor);
-    }
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND ? 0
-                              : env_fail(err, rc, "cannot read the checkpoints of segment %016llx",
-                                         (unsigned long long)seg->first);
-}
-
-static void put_head(struct slsr_spool *spool, const struct segment *seg, uint64_t bytes_before,
-                     unsigned char value[LAYOUT_HEAD_BYTES])
-{
-    struct layout_head head = {.version = LAYOUT_VERSION,
-                               .first = seg->first,
-                               .bytes_before = bytes_before,
-                               .created_ms = clock_wall_ms()};
-
-    memcpy(head.lineage, spool->lineage, sizeof head.lineage);
-    layout_put_head(value, &head);
-}
-
-int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
-{
-    unsigned char value[LAYOUT_HEAD_BYTES];
-    MDB_val key = {4, (void *)"head"};
-    MDB_val data = {sizeof value, value};
-    MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
-
-    put_head(spool, seg, seg->end_bytes, value);
-    if (rc == 0)
-        rc = mdb_put(txn, seg->meta, &key, &data, 0);
-    if (rc == 0)
-        rc = mdb_txn_commit(txn);
-    else if (txn != NULL)
-        mdb_txn_abort(txn);
-    if (rc == 0)
-        seg->version = LAYOUT_VERSION;
-    return rc == 0 ? 0
-                   : env_fail(err, rc, "cannot bring the empty segment %016llx up to date",
-                              (unsigned long long)seg->first);
-}
-
-static int summarize(struct segment *seg, MDB_txn *txn, struct layout_summary *sum)
-{
-    MDB_cursor *cursor = NULL;
-    MDB_val key;
-    MDB_val data;
-    int rc = mdb_cursor_open(txn, seg->index, &cursor);
-
-    *sum = (struct layout_summary){
-        .next = seg->next, .end_bytes = seg->end_bytes, .min_time_s = UINT32_MAX};
-    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
-        struct layout_index index;
-
-        if (!layout_get_index(data.mv_data, data.mv_size, &index)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        if (sum->chunks == 0)
-            sum->oldest_ms = index.arrival_ms;
-        sum->newest_ms = index.arrival_ms;
-        if (index.min_time_s < sum->min_time_s)
-            sum->min_time_s = index.min_time_s;
-        if (index.max_time_s > sum->max_time_s)
-            sum->max_time_s = index.max_time_s;
-        sum->streams |= (uint64_t)1 << index.stream % 64;
-        sum->chunks++;
-    }
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-int segment_seal(struct segment *seg, struct slsr_err *err)
-{
-    struct layout_summary sum;
-    unsigned char value[LAYOUT_SUMMARY_BYTES];
-    MDB_val key = {7, (void *)"summary"};
-    MDB_val data = {sizeof value, value};
-    MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
-
-    if (rc == 0)
-        rc = summarize(seg, txn, &sum);
-    if (rc == 0) {
-        layout_put_summary(value, &sum);
-        rc = mdb_put(txn, seg->meta, &key, &data, 0);
-    }
-    if (rc == 0)
-        rc = mdb_txn_commit(txn);
-    else if (txn != NULL)
-        mdb_txn_abort(txn);
-    return rc == 0
-               ? 0
-               : env_fail(err, rc, "cannot seal segment %016llx", (unsigned long long)seg->first);
-}
-
-bool segment_summary(struct segment *seg, struct layout_summary *out)
-{
-    MDB_val key = {7, (void *)"summary"};
-    MDB_val data;
-    MDB_txn *txn = NULL;
-    bool there = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn) == 0 &&
-                 mdb_get(txn, seg->meta, &key, &data) == 0 &&
-                 layout_get_summary(data.mv_data, data.mv_size, out);
-
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return there;
-}
-
 static int first_transaction(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
 {
     unsigned char value[LAYOUT_HEAD_BYTES];
@@ -454,7 +286,7 @@ static int first_transaction(struct slsr_spool *spool, struct segment *seg, stru
     MDB_txn *txn = NULL;
     int rc = mdb_txn_begin(seg->env, NULL, 0, &txn);
 
-    put_head(spool, seg, spool->total_bytes, value);
+    segment_head(spool, seg, spool->total_bytes, value);
     if (rc == 0)
         rc = mdb_put(txn, seg->meta, &key, &data, 0);
     pthread_mutex_lock(&spool->lock);

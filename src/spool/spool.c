@@ -30,23 +30,29 @@ struct stream *stream_find(struct slsr_spool *spool, const char *key)
     return NULL;
 }
 
+void streams_reserve(struct slsr_spool *spool, size_t count)
+{
+    struct stream **more;
+
+    if (count <= spool->stream_count || count > STREAMS_MAX)
+        return;
+    more = realloc(spool->streams, count * sizeof(struct stream *));
+    if (more == NULL)
+        return;
+    memset(more + spool->stream_count, 0, (count - spool->stream_count) * sizeof(struct stream *));
+    spool->streams = more;
+    spool->stream_count = count;
+}
+
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len)
 {
     struct stream *stream;
 
     if (id >= STREAMS_MAX || key_len >= LAYOUT_KEY_MAX)
         return NULL;
-    if (id >= spool->stream_count) {
-        const size_t count = (size_t)id + 1;
-        struct stream **more = realloc(spool->streams, count * sizeof(struct stream *));
-
-        if (more == NULL)
-            return NULL;
-        memset(more + spool->stream_count, 0,
-               (count - spool->stream_count) * sizeof(struct stream *));
-        spool->streams = more;
-        spool->stream_count = count;
-    }
+    streams_reserve(spool, (size_t)id + 1);
+    if (id >= spool->stream_count)
+        return NULL;
     stream = spool->streams[id];
     if (stream == NULL) {
         stream = calloc(1, sizeof *stream);
@@ -174,12 +180,54 @@ static int read_lineage(struct slsr_spool *spool, struct segment *seg, struct sl
     return rc == 0 ? 0 : env_fail(err, rc, "cannot read the head of a segment");
 }
 
+/* A damaged newest segment: its frames are gone for us, their numbers must not be given again. No
+ * frame is shorter than two bytes. The checkpoints of the segment before are the ones that count
+ * now: what lies between is pulled again as long as the service has it. */
+static void set_newest_aside(struct slsr_spool *spool, struct segment *seg, const char *why)
+{
+    const uint64_t first = seg->first;
+    struct stat st;
+    char path[4200];
+
+    segment_path(spool, first, path, sizeof path);
+    if (stat(path, &st) == 0 && first + (uint64_t)st.st_size / 2 > spool->next_seq)
+        spool->next_seq = first + (uint64_t)st.st_size / 2;
+    pthread_mutex_lock(&spool->lock);
+    quarantine_segment(spool, seg, why);
+    pthread_mutex_unlock(&spool->lock);
+}
+
+static int take_newest(struct slsr_spool *spool, struct segment *seg, struct slsr_err *err)
+{
+    struct layout_summary sum;
+    int rc = segment_tail(seg, err);
+
+    if (rc == 0)
+        rc = segment_load_streams(spool, seg, err);
+    if (rc == 0)
+        rc = read_lineage(spool, seg, err);
+    if (rc == 0 && seg->version < LAYOUT_VERSION) { /* a segment is of one version */
+        seg->worn = seg->next != seg->first;
+        rc = seg->worn ? 0 : segment_upgrade(spool, seg, err);
+    }
+    if (rc != 0)
+        return rc;
+    if (segment_summary(seg, &sum) || seg->next < spool->next_seq)
+        seg->worn = true; /* it was sealed, or what came behind it is set aside */
+    seg->active = true;
+    if (seg->next > spool->next_seq)
+        spool->next_seq = seg->next;
+    spool->total_bytes = seg->end_bytes;
+    return 0;
+}
+
 /* The newest segment becomes the writer's again. Before the threads exist: no lock needed. */
 static int adopt_newest(struct slsr_spool *spool, struct slsr_err *err)
 {
+    spool->next_seq = 1;
     while (spool->segment_count > 0) {
         struct segment *seg = spool->segments[spool->segment_count - 1];
-        struct slsr_err why;
+        struct slsr_err why = {0};
         int rc = segment_open(spool, seg, true, &why);
 
         if (rc == SLSR_ENOMATCH) { /* died right after creating the file: nothing was in it */
@@ -189,24 +237,14 @@ static int adopt_newest(struct slsr_spool *spool, struct slsr_err *err)
             continue;
         }
         if (rc == 0)
-            rc = segment_tail(seg, &why);
+            rc = take_newest(spool, seg, &why);
         if (rc == 0)
-            rc = segment_load_streams(spool, seg, &why);
-        if (rc == 0)
-            rc = read_lineage(spool, seg, &why);
-        if (rc == 0 && seg->version < LAYOUT_VERSION) { /* a segment is of one version */
-            seg->worn = seg->next != seg->first;
-            rc = seg->worn ? 0 : segment_upgrade(spool, seg, &why);
-        }
-        if (rc != 0)
+            return 0;
+        if (rc != SLSR_ECORRUPT)
             return slsr_fail(err, rc == SLSR_ENOSPOOL ? SLSR_ECORRUPT : rc,
                              "%s: run sls-spool verify -D %s", why.text, spool->config.path);
-        seg->active = true;
-        spool->next_seq = seg->next;
-        spool->total_bytes = seg->end_bytes;
-        return 0;
+        set_newest_aside(spool, seg, why.text);
     }
-    spool->next_seq = 1;
     if (getrandom(spool->lineage, sizeof spool->lineage, 0) != (ssize_t)sizeof spool->lineage)
         return slsr_fail(err, SLSR_EIO, "no random numbers from the kernel");
     return 0;
@@ -237,6 +275,7 @@ static int open_for_write(struct slsr_spool *spool, struct slsr_err *err)
         rc = ack_load(spool, err);
     if (rc != 0)
         return rc;
+    quarantine_load(spool);
     control_look(spool); /* what was ordered meanwhile, before anything is given back */
     if (pthread_create(&spool->writer, NULL, append_thread, spool) != 0)
         return slsr_fail(err, SLSR_ENOMEM, "cannot start the spool writer");
@@ -264,7 +303,7 @@ static int open_for_read(struct slsr_spool *spool, struct slsr_err *err)
     spool->lockless = !spool_is_live(spool);
     if (rc == 0)
         rc = ack_open(spool, false, err);
-    return rc;
+    return rc == SLSR_ECORRUPT ? 0 : rc; /* the frames can be read all the same */
 }
 
 static size_t segment_size(int64_t max_size)
@@ -343,6 +382,7 @@ void slsr_spool_close(struct slsr_spool *spool)
     free(spool->segments);
     free(spool->streams);
     free(spool->targets);
+    quarantine_free(spool);
     while (spool->pool != NULL) {
         struct prepared *p = spool->pool;
 

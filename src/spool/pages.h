@@ -1,0 +1,20 @@
+/* LMDB's pages looked at before LMDB walks them: a flipped bit in a tree must be a sentence, not a
+ * crash. LMDB 0.9 checks almost nothing it reads and ends the process when a page makes no sense.
+ */
+#ifndef SPOOL_PAGES_H
+#define SPOOL_PAGES_H
+
+#include <stdint.h>
+
+#include "slsrelay/err.h"
+
+/* The two meta pages of the file at `path`: what mdb_env_open relies on. 0; SLSR_ECORRUPT with a
+ * sentence; SLSR_EIO. A file that is absent or empty is fine. */
+int pages_check_metas(const char *path, struct slsr_err *err);
+/* Every page of every tree as of transaction `txnid`, by pread: a page that the disk cannot read is
+ * an error here and no SIGBUS. Reads branches and leaves only, about 100 pages for a segment of
+ * 1 GiB. The transaction is open in LMDB, so that its pages are not reused meanwhile. 0;
+ * SLSR_ECORRUPT; SLSR_EIO; SLSR_ENOMATCH: the file has moved on, begin again. */
+int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err *err);
+
+#endif
