@@ -85,7 +85,7 @@ struct world {
     bool group_exists, consumer_known;
     char beating[512]; /* the last heartbeat's body */
     hook *hook;
-    int step; /* the hook's own */
+    _Atomic int step; /* the hook's own */
     struct asked *asked;
     size_t asked_count;
     unsigned count[CALLS];

@@ -1,0 +1,133 @@
+/* source.memory: tokens are bounded, waiting ends, one oversized pull passes alone. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "consume/memory.h"
+
+enum { WORKERS = 32, ROUNDS = 200, LIMIT = 1000 };
+
+struct crowd {
+    struct memory *memory;
+    struct slsr_stop stop;
+    _Atomic int64_t in_use, peak;
+};
+
+static void *work(void *arg)
+{
+    struct crowd *c = arg;
+    unsigned seed = (unsigned)(uintptr_t)&seed;
+    int64_t held = 0;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        const int64_t want = 50 + rand_r(&seed) % 300; /* all at once would be 6 times the limit */
+        int64_t now;
+
+        assert_int_equal(memory_take(c->memory, &c->stop, &held, want, true, NULL), 0);
+        now = c->in_use += want;
+        if (now > c->peak)
+            c->peak = now;
+        c->in_use -= want;
+        memory_set(c->memory, &held, 0);
+        memory_decoded(c->memory);
+    }
+    return NULL;
+}
+
+static void a_crowd_never_takes_more_than_the_limit(void **state)
+{
+    struct crowd c = {.memory = memory_acquire(&c, LIMIT)};
+    pthread_t threads[WORKERS];
+
+    (void)state;
+    assert_int_equal(slsr_stop_init(&c.stop, NULL), 0);
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &c), 0);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(c.peak <= LIMIT);
+    assert_int_equal(memory_used(c.memory), 0);
+    assert_false(memory_wanted(c.memory));
+    slsr_stop_fini(&c.stop);
+    memory_release(c.memory);
+}
+
+static void one_huge_pull_passes_alone(void **state)
+{
+    struct slsr_stop stop = {.fd = -1};
+    struct memory *m = memory_acquire(&stop, LIMIT);
+    int64_t mine = 0, other = 0;
+
+    (void)state;
+    assert_int_equal(slsr_stop_init(&stop, NULL), 0);
+    assert_true(memory_try(m, &other, 900)); /* kept by an idle worker */
+    assert_int_equal(memory_take(m, &stop, &mine, 50 * LIMIT, true, NULL), 0);
+    assert_false(memory_try(m, &other, 901)); /* nobody else grows meanwhile */
+    memory_set(m, &mine, 0);
+    memory_decoded(m);
+    assert_true(memory_try(m, &other, 1000));
+    memory_set(m, &other, 0);
+    slsr_stop_fini(&stop);
+    memory_release(m);
+}
+
+static void *wait_in_vain(void *arg)
+{
+    struct crowd *c = arg;
+    int64_t held = 0;
+
+    assert_int_equal(memory_take(c->memory, &c->stop, &held, 500, true, NULL), SLSR_ESTOPPED);
+    return NULL;
+}
+
+static void stop_ends_the_waiting(void **state)
+{
+    struct crowd c = {.memory = memory_acquire(&c, LIMIT)};
+    int64_t held = 0;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(slsr_stop_init(&c.stop, NULL), 0);
+    assert_int_equal(memory_take(c.memory, &c.stop, &held, 900, true, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, wait_in_vain, &c), 0);
+    while (!memory_wanted(c.memory))
+        usleep(100);
+    slsr_stop_request(&c.stop);
+    pthread_join(thread, NULL);
+    assert_int_equal(memory_used(c.memory), 900);
+    memory_set(c.memory, &held, 0);
+    memory_decoded(c.memory);
+    slsr_stop_fini(&c.stop);
+    memory_release(c.memory);
+}
+
+static void logstores_of_one_source_share(void **state)
+{
+    int source = 0;
+    struct memory *one = memory_acquire(&source, LIMIT), *two = memory_acquire(&source, LIMIT);
+
+    (void)state;
+    assert_ptr_equal(one, two);
+    memory_release(one);
+    assert_int_equal(memory_limit(two), LIMIT);
+    memory_release(two);
+    memory_release(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_crowd_never_takes_more_than_the_limit),
+        cmocka_unit_test(one_huge_pull_passes_alone),
+        cmocka_unit_test(stop_ends_the_waiting),
+        cmocka_unit_test(logstores_of_one_source_share),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
