@@ -76,8 +76,10 @@ def test(rig):
     logs, events = env_number("SLSR_LOGS", 20000), env_number("SLSR_EVENTS", 10)
     shards = env_number("SLSR_SHARDS", 64)
     print(f"seed {seed}", flush=True)
-    fleet = fleets.Fleet(rig, 3, shards, timeout_s=env_number("SLSR_TIMEOUT", 3),
-                         sim=["--generate", f"{logs}@{max(logs // 40, 1)}", "--seed", str(seed)],
+    timeout_s = env_number("SLSR_TIMEOUT", 3)
+    rate = max(logs // max(40, events * timeout_s // 2), 1)  # to go on for most of the test
+    fleet = fleets.Fleet(rig, 3, shards, timeout_s=timeout_s,
+                         sim=["--generate", f"{logs}@{rate}", "--seed", str(seed)],
                          source__fetch_interval="200ms")
     fleet.start()
     fleet.wait_settled()
@@ -87,7 +89,7 @@ def test(rig):
     for number, trouble in enumerate(order, 1):
         began = time.monotonic()
         what = trouble(fleet, luck)
-        fleet.wait_settled()
+        fleet.wait_settled(90 + 2 * timeout_s)
         print(f"{number}: {what}; settled {time.monotonic() - began:.1f} s after its begin",
               flush=True)
     fleet.wait_checkpoints(logs)

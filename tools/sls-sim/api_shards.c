@@ -151,19 +151,38 @@ static int get_cursor_time(const struct shard *sh, const struct request *r, stru
     return answer_array(json_pack("{s:I}", "cursor_time", (json_int_t)api_time_at(sh, cursor)), a);
 }
 
+/* By key, and what begins at the same key from the youngest: the service promises no order, and a
+ * client that expects parents before their children should learn that here. */
+static int by_key(const void *a, const void *b)
+{
+    const struct shard *x = *(const struct shard *const *)a;
+    const struct shard *y = *(const struct shard *const *)b;
+    int order = memcmp(x->begin_key, y->begin_key, KEY_BYTES);
+
+    return order != 0 ? order : (x->id < y->id) - (x->id > y->id);
+}
+
+static int list_shards(const struct logstore *ls, struct answer *a)
+{
+    struct shard **sorted = xalloc((ls->shard_count + 1) * sizeof(struct shard *));
+    json_t *array = json_array();
+
+    memcpy(sorted, ls->shards, ls->shard_count * sizeof(struct shard *));
+    qsort(sorted, ls->shard_count, sizeof(struct shard *), by_key);
+    for (size_t i = 0; i < ls->shard_count; i++)
+        json_array_append_new(array, shard_json(sorted[i]));
+    free(sorted);
+    return answer_array(array, a);
+}
+
 int api_shard_call(struct sim *sim, struct logstore *ls, const struct request *r, struct answer *a)
 {
     const char *type = request_param(r, "type");
     bool get = strcmp(r->method, "GET") == 0;
     struct shard *sh;
 
-    if (r->segments == 3 && get) {
-        json_t *array = json_array();
-
-        for (size_t i = 0; i < ls->shard_count; i++)
-            json_array_append_new(array, shard_json(ls->shards[i]));
-        return answer_array(array, a);
-    }
+    if (r->segments == 3 && get)
+        return list_shards(ls, a);
     sh = api_shard(ls, r, a);
     if (sh == NULL)
         return -1;

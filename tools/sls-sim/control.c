@@ -24,6 +24,7 @@ static json_t *shard_stats(const struct logstore *ls, const struct shard *sh)
     char begin[CURSOR_TEXT_MAX];
     char end[CURSOR_TEXT_MAX];
     json_t *groups = json_object();
+    json_t *parents = json_array();
 
     cursor_encode(shard_begin(sh), begin);
     cursor_encode(shard_end(sh), end);
@@ -43,13 +44,17 @@ static json_t *shard_stats(const struct logstore *ls, const struct shard *sh)
                                       "holder", slot->holder == NULL ? "" : slot->holder->name,
                                       "next", slot->next == NULL ? "" : slot->next->name));
     }
-    return json_pack("{s:i, s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "shard",
-                     (int)sh->id, "status", sh->readonly ? "readonly" : "readwrite", "groups",
-                     (json_int_t)sh->count, "logs", (json_int_t)sh->logs, "bytes",
-                     (json_int_t)sh->bytes, "begin_cursor", begin, "end_cursor", end, "pulls",
-                     (json_int_t)sh->pulls, "pulled_groups", (json_int_t)sh->pulled_groups,
-                     "pulled_logs", (json_int_t)sh->pulled_logs, "pulled_bytes",
-                     (json_int_t)sh->pulled_bytes, "consumer_groups", groups);
+    for (int i = 0; i < 2; i++) {
+        if (sh->parent[i] >= 0)
+            json_array_append_new(parents, json_integer(sh->parent[i]));
+    }
+    return json_pack("{s:o, s:i, s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "parents",
+                     parents, "shard", (int)sh->id, "status",
+                     sh->readonly ? "readonly" : "readwrite", "groups", (json_int_t)sh->count,
+                     "logs", (json_int_t)sh->logs, "bytes", (json_int_t)sh->bytes, "begin_cursor",
+                     begin, "end_cursor", end, "pulls", (json_int_t)sh->pulls, "pulled_groups",
+                     (json_int_t)sh->pulled_groups, "pulled_logs", (json_int_t)sh->pulled_logs,
+                     "pulled_bytes", (json_int_t)sh->pulled_bytes, "consumer_groups", groups);
 }
 
 /* Consumers with the time since their last heartbeat and what is allocated to them. */
