@@ -1,5 +1,5 @@
-/* The longest text that every match of a pattern must contain, so that whole chunks without it are
- * passed by memmem alone.
+/* The rarest-looking text that every match of a pattern must contain, so that whole chunks without
+ * it are passed by memmem alone.
  *
  * Good path: a run of plain characters outside of any group, none of them optional. When in doubt
  * (alternatives, inline options, \Q, case folding) there is no such text and every frame is asked.
@@ -53,9 +53,19 @@ static size_t skip_group(const char *p, size_t i)
     return 0;
 }
 
+/* The longer of the two; a digit counts twice, for numbers are rarer in logs than names. */
+static size_t weight(const char *p, size_t n)
+{
+    size_t sum = n;
+
+    for (size_t i = 0; i < n; i++)
+        sum += isdigit((unsigned char)p[i]) != 0;
+    return sum;
+}
+
 static size_t keep(char *best, size_t best_n, const char *run, size_t n)
 {
-    if (n <= best_n)
+    if (weight(run, n) <= weight(best, best_n))
         return best_n;
     memcpy(best, run, n);
     return n;
