@@ -19,7 +19,13 @@
 #include "base/fault.h"
 
 enum { ACK_RESERVE = 1024 * 1024 };
-enum { ACK_MAP = 256 * 1024 * 1024, FLUSH_MS = 100, RETAIN_MS = 1000, LOOK_MS = 300 };
+enum {
+    ACK_MAP = 256 * 1024 * 1024,
+    FLUSH_MS = 100,
+    RETAIN_MS = 1000,
+    LOOK_MS = 300,
+    READERS_MS = 10000
+};
 
 const char *slsr_phase_name(enum slsr_target_phase phase)
 {
@@ -341,13 +347,18 @@ static bool anything_dirty(const struct slsr_spool *spool)
     return false;
 }
 
+static bool nothing_to_do(const struct slsr_spool *spool)
+{
+    return !anything_dirty(spool) && spool->incidents == NULL && spool->graves == NULL;
+}
+
 /* Until closing, the time is over or (unless all of the time is wanted) something is dirty. */
 static void wait_until(struct slsr_spool *spool, int64_t ms, bool all)
 {
     const int64_t at = clock_mono_ms() + ms;
     const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
 
-    while (!spool->closing && (all || (!anything_dirty(spool) && spool->incidents == NULL)))
+    while (!spool->closing && (all || nothing_to_do(spool)))
         if (pthread_cond_timedwait(&spool->keep, &spool->lock, &ts) != 0)
             break;
 }
@@ -359,7 +370,9 @@ void *ack_thread(void *arg)
     struct slsr_err err;
     bool complained = false;
     int64_t retained = 0;
+    int64_t cleared = clock_mono_ms();
     bool last = false;
+    int dead;
     int rc;
 
     pthread_setname_np(pthread_self(), "spool-keeper");
@@ -379,6 +392,12 @@ void *ack_thread(void *arg)
             complained = true;
         }
         incidents_flush(spool);
+        segments_close_buried(spool);
+        if (clock_mono_ms() - cleared >= READERS_MS) {
+            segments_clear_readers(spool);
+            mdb_reader_check(spool->ack_env, &dead);
+            cleared = clock_mono_ms();
+        }
         if (!last)
             control_look(spool);
         if (!last && clock_mono_ms() - retained >= RETAIN_MS) {

@@ -310,12 +310,7 @@ static void discard_empty(struct slsr_spool *spool, struct segment *seg)
     pthread_mutex_lock(&spool->lock);
     spool->segment_count--; /* the active one is the last */
     seg->active = false;
-    if (seg->refs > 0) {
-        seg->doomed = true;
-    } else {
-        segment_close(seg);
-        free(seg);
-    }
+    segment_bury(spool, seg);
     pthread_mutex_unlock(&spool->lock);
 }
 

@@ -20,11 +20,13 @@
 
 struct segment {
     uint64_t first;
-    unsigned refs;       /* open as long as > 0 or it is the writer's active one */
-    bool active;         /* the writer's */
-    bool worn;           /* nothing more goes into it: written by an older layout, or broken */
-    uint32_t version;    /* of its head */
-    bool doomed;         /* unlinked; close at the last release */
+    unsigned refs;    /* open as long as > 0 or it is the writer's active one */
+    bool active;      /* the writer's */
+    bool worn;        /* nothing more goes into it: written by an older layout, or broken */
+    uint32_t version; /* of its head */
+    bool doomed;      /* unlinked; close at the last release */
+    int grave_fd;     /* 1 + descriptor of its file without a name; 0: none */
+    struct segment *grave_next;
     uint64_t next;       /* sequence behind its last frame; 0 = look into it */
     uint64_t end_bytes;  /* total wire bytes behind its last frame (with next) */
     int64_t newest_ms;   /* arrival of its last frame (with next) */
@@ -112,6 +114,7 @@ struct slsr_spool {
     struct slsr_ticket *queue_head, *queue_tail;
     struct crypt *crypt;          /* keys; NULL: frames are stored as they are */
     struct crypt_box *writer_box; /* the writer's cipher */
+    struct segment *graves;       /* unlinked and used by nobody: the keeper closes them */
     struct incident *incidents;   /* newest first */
     uint64_t *quarantined;        /* first sequences of what was set aside and entered */
     size_t quarantined_count;
@@ -148,6 +151,12 @@ int segments_refresh(struct slsr_spool *spool, struct slsr_err *err);
 /* Segment that holds seq, or the nearest later one; open and referenced. ENOMATCH: none. */
 int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out,
                     struct slsr_err *err);
+/* Out of the table and unlinked: closed by the keeper once nobody uses it. Lock held. */
+void segment_bury(struct slsr_spool *spool, struct segment *seg);
+/* Closes what was buried. Lock not held. */
+void segments_close_buried(struct slsr_spool *spool);
+/* Clears the slots of readers that died, in everything that is open. Lock not held. */
+void segments_clear_readers(struct slsr_spool *spool);
 /* First sequence of the segment behind the one that seq lies in, seq + 1 when there is none. */
 uint64_t segment_end(struct slsr_spool *spool, uint64_t seq);
 void segment_release(struct slsr_spool *spool, struct segment *seg);

@@ -105,12 +105,7 @@ void quarantine_segment(struct slsr_spool *spool, struct segment *seg, const cha
         spool->segment_count--;
     }
     seg->active = false;
-    if (seg->refs > 0) {
-        seg->doomed = true;
-    } else {
-        segment_close(seg);
-        free(seg);
-    }
+    segment_bury(spool, seg);
 }
 
 static bool enter(struct slsr_spool *spool, const struct incident *incident)

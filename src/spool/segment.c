@@ -91,14 +91,10 @@ static void drop_vanished(struct slsr_spool *spool)
         char path[4200];
 
         segment_path(spool, seg->first, path, sizeof path);
-        if (access(path, F_OK) == 0) {
+        if (access(path, F_OK) == 0)
             spool->segments[kept++] = seg;
-        } else if (seg->refs > 0) {
-            seg->doomed = true;
-        } else {
-            segment_close(seg);
-            free(seg);
-        }
+        else
+            segment_bury(spool, seg);
     }
     spool->segment_count = kept;
 }
@@ -264,17 +260,62 @@ uint64_t segment_end(struct slsr_spool *spool, uint64_t seq)
     return end;
 }
 
+void segment_bury(struct slsr_spool *spool, struct segment *seg)
+{
+    if (seg->refs > 0) {
+        seg->doomed = true; /* its last reader comes back here */
+        return;
+    }
+    if (spool->mode == SLSR_SPOOL_READ) { /* no keeper */
+        segment_close(seg);
+        free(seg);
+        return;
+    }
+    seg->grave_next = spool->graves;
+    spool->graves = seg;
+    pthread_cond_signal(&spool->keep);
+}
+
+void segments_close_buried(struct slsr_spool *spool)
+{
+    struct segment *seg;
+
+    pthread_mutex_lock(&spool->lock);
+    seg = spool->graves;
+    spool->graves = NULL;
+    pthread_mutex_unlock(&spool->lock);
+    while (seg != NULL) {
+        struct segment *next = seg->grave_next;
+
+        segment_close(seg);
+        if (seg->grave_fd > 0)
+            close(seg->grave_fd - 1);
+        free(seg);
+        seg = next;
+    }
+}
+
+void segments_clear_readers(struct slsr_spool *spool)
+{
+    int dead;
+
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < spool->segment_count; i++)
+        if (spool->segments[i]->env != NULL)
+            mdb_reader_check(spool->segments[i]->env, &dead);
+    pthread_mutex_unlock(&spool->lock);
+}
+
 void segment_release(struct slsr_spool *spool, struct segment *seg)
 {
     if (seg == NULL)
         return;
     pthread_mutex_lock(&spool->lock);
-    if (--seg->refs == 0 && seg->doomed) {
-        segment_close(seg);
-        free(seg);
-    } else if (seg->refs == 0 && !seg->active && seg != spool->segments[spool->segment_count - 1]) {
+    if (--seg->refs == 0 && seg->doomed)
+        segment_bury(spool, seg);
+    else if (seg->refs == 0 && !seg->active && spool->segment_count > 0 &&
+             seg != spool->segments[spool->segment_count - 1])
         segment_close(seg); /* resident size counts every page read: let go early */
-    }
     pthread_mutex_unlock(&spool->lock);
 }
 
@@ -311,8 +352,8 @@ static int first_transaction(struct slsr_spool *spool, struct segment *seg, stru
     return rc == 0 ? 0 : env_fail(err, rc, "cannot start a segment in %s", spool->config.path);
 }
 
-/* A segment is made under a name that nobody looks at and gets its own once its first transaction
- * is durable: no crash leaves a seg-*.mdb that is not whole. */
+/* A segment is made under a name that nobody looks at and gets its own once its first
+ * transaction is durable: no crash leaves a seg-*.mdb that is not whole. */
 static void unfinished_path(const struct slsr_spool *spool, const char *suffix, char *out,
                             size_t size)
 {

@@ -382,6 +382,7 @@ void slsr_spool_close(struct slsr_spool *spool)
     free(spool->segments);
     free(spool->streams);
     free(spool->targets);
+    segments_close_buried(spool);
     quarantine_free(spool);
     while (spool->pool != NULL) {
         struct prepared *p = spool->pool;

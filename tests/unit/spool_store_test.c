@@ -1,15 +1,18 @@
 /* What a spool on disk promises beyond in-and-out: old layouts, compression, keys, summaries. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "slsrelay/ledger.h"
 #include "slsrelay/spool.h"
 
 #include "base/cursor.h"
@@ -300,12 +303,97 @@ static void a_bad_key_file_opens_nothing(void **state)
     assert_null(spool);
 }
 
+/* drop_oldest: what goes undelivered is in the ledger, each time with its sequences. */
+static void what_is_dropped_is_entered(void **state)
+{
+    struct box *box = *state;
+    struct slsr_ledger_entry *entries;
+    struct slsr_target_state target;
+    struct slsr_spool *spool;
+    struct slsr_err err;
+    uint64_t oldest, next, expected = 1;
+    size_t count;
+
+    box->config.when_full = SLSR_FULL_DROP_OLDEST;
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    assert_int_equal(slsr_spool_target_add(spool, "siem", &target, &err), 0);
+    for (int i = 0; i < 40; i++)
+        append(spool, box, &shard0, 1000, 1000);
+    assert_int_equal(slsr_spool_bounds(spool, &oldest, &next, &err), 0);
+    assert_true(oldest > 1);
+    assert_int_equal(read_all(spool, oldest), next - oldest);
+    slsr_spool_close(spool);
+    spool = open_it(box, SLSR_SPOOL_READ);
+    assert_int_equal(slsr_ledger_list(spool, 1, &entries, &count, &err), 0);
+    assert_true(count > 1);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(entries[i].kind, "drop");
+        assert_string_equal(entries[i].reason, "spool_full");
+        assert_int_equal(entries[i].from_seq, expected);
+        assert_int_equal(entries[i].frames, entries[i].to_seq - entries[i].from_seq);
+        expected = entries[i].to_seq;
+    }
+    assert_int_equal(expected, oldest);
+    free(entries);
+    slsr_spool_close(spool);
+}
+
+/* A stopped reader in another process pins nothing: segments are never written to again, and what
+ * is deleted leaves the folder. */
+static void a_stopped_tool_pins_nothing(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    struct slsr_target_state target;
+    struct slsr_spool_stat stat;
+    struct slsr_err err;
+    uint64_t most = 0;
+    int pipes[2];
+    pid_t pid;
+    char byte;
+
+    box->config.retention_size_bytes = 1;
+    slsr_spool_close(spool);
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    assert_int_equal(slsr_spool_target_add(spool, "siem", &target, &err), 0);
+    append(spool, box, &shard0, 3000, 1000);
+    assert_int_equal(pipe(pipes), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct slsr_spool *tool = open_it(box, SLSR_SPOOL_READ);
+        struct slsr_range *range;
+        struct slsr_frame frame;
+
+        if (slsr_range_open(&range, tool, 1, UINT64_MAX, NULL) != 0 ||
+            slsr_range_next(range, &frame, NULL) != 0 || write(pipes[1], "x", 1) != 1)
+            _exit(1);
+        raise(SIGSTOP); /* in the middle of a chunk */
+        _exit(0);
+    }
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    for (int i = 0; i < 60; i++) { /* 60 MB through a spool of 20 */
+        append(spool, box, &shard0, 1000, 1000);
+        target.acked = box->made + 1;
+        assert_int_equal(slsr_spool_ack(spool, &target, &err), 0);
+        assert_int_equal(slsr_spool_wait_room(spool, NULL, 60000, &err), 0);
+        assert_int_equal(slsr_spool_stat(spool, &stat, &err), 0);
+        if (stat.disk_bytes > most)
+            most = stat.disk_bytes;
+    }
+    assert_true(most < 20 << 20);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    slsr_spool_close(spool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(version_1_is_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(compression_saves_and_can_change, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_dropped_is_entered, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stopped_tool_pins_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_key_file_opens_nothing, setup, teardown),
     };
     return cmocka_run_group_tests_name("spool_store", tests, NULL, NULL);
