@@ -24,6 +24,7 @@ struct slsr_delivery {
     int64_t give_up_ms;    /* 0: never (the relay). Else end with SLSR_ENET after that long down */
     int64_t drain_ms;      /* after stop: go on that long to settle what was sent, default 5000 */
     int64_t rate_frames_s; /* 0: no limit */
+    int first_server;      /* of the target's list, the one to prefer */
     struct slsr_stop *stop;
     struct slsr_stop *wake; /* ends the run as stop does: an operator's order; NULL: none */
     /* Frames to pass over, as if taken (held, skipped); unchanged meanwhile. NULL: none. */

@@ -24,6 +24,7 @@
 #include "base/progress.h"
 #include "send/feed.h"
 #include "send/poison.h"
+#include "send/servers.h"
 #include "slsrelay/ledger.h"
 #include "transport/transport.h"
 
@@ -33,6 +34,7 @@ enum {
     NO_NEWS_MS = 500, /* a reading tool hears no news of the spool: look by the clock */
     HEALTH_MS = 60000,
     DRAIN_MS = 5000,
+    NEXT_SERVER_MS = 50,
     SEARCH_MAX_MS = 2000 /* between two steps of the search for a poison frame */
 };
 
@@ -42,6 +44,7 @@ struct run {
     struct feed feed;
     struct backoff backoff;
     struct poison poison;
+    struct servers servers;
     int news; /* -1: none */
     struct slsr_target_state state;
     enum slsr_target_phase told_phase;
@@ -145,6 +148,15 @@ static void tell(struct run *r, int64_t now_ms, bool force)
         r->d->report(r->d->ctx, &r->state);
 }
 
+/* What is there now is backlog, what comes from now on is live. */
+static void mark_backlog(struct run *r)
+{
+    uint64_t oldest, next;
+
+    if (slsr_spool_bounds(r->d->spool, &oldest, &next, NULL) == 0)
+        r->feed.backlog_end = next;
+}
+
 /* Settled progress is the only good sign that resets patience and back-off, besides long health. */
 static void look(struct run *r, int64_t now_ms)
 {
@@ -156,12 +168,13 @@ static void look(struct run *r, int64_t now_ms)
         if (r->up_ms == 0) {
             r->up_ms = now_ms;
             r->up_acked = r->state.acked;
+            mark_backlog(r);
             poison_up(&r->poison, now_ms, r->d->target->settle_ms);
             r->state.next_retry_ms = 0;
             if (alarm == NULL)
                 set_error(r, "");
             diag(SLSR_LOG_INFO, "send", "target %s: connected to %s port %d", r->state.name,
-                 r->d->target->host, r->d->target->port);
+                 servers_now(&r->servers)->host, servers_now(&r->servers)->port);
         }
         if (r->state.acked > r->up_acked || now_ms - r->up_ms >= HEALTH_MS) {
             backoff_reset(&r->backoff);
@@ -256,6 +269,47 @@ static int look_for_poison(struct run *r, const struct slsr_err *why, struct sls
     return 0;
 }
 
+static void tell_server(struct run *r)
+{
+    const struct slsr_target_config *at = servers_now(&r->servers);
+
+    snprintf(r->state.server, sizeof r->state.server, "%.120s:%d", at->host, at->port);
+}
+
+/* A transport to the server that is the present one now, from the settled position. */
+static int change_server(struct run *r, int64_t now_ms, struct slsr_err *err)
+{
+    struct transport *t;
+    int rc = transport_open(&t, servers_now(&r->servers), transport_settled(r->t), err);
+
+    if (rc != 0)
+        return rc;
+    transport_inherit(t, r->t);
+    transport_close(r->t);
+    r->t = t;
+    r->up_ms = 0;
+    r->retry_ms = now_ms;
+    feed_seek(&r->feed, transport_settled(t));
+    tell_server(r);
+    diag(SLSR_LOG_NOTICE, "send", "target %s: goes to %s", r->state.name, r->state.server);
+    return 0;
+}
+
+/* Tries the first server while another one is used, and goes back to it when all is settled. */
+static int mind_servers(struct run *r, int64_t now_ms, struct slsr_err *err)
+{
+    servers_turn(&r->servers, now_ms);
+    if (!r->servers.back)
+        return 0;
+    if (r->feed.limit > feed_end(&r->feed))
+        r->feed.limit = feed_end(&r->feed);
+    if (transport_settled(r->t) < feed_end(&r->feed))
+        return 0;
+    servers_go_back(&r->servers);
+    r->feed.limit = UINT64_MAX;
+    return change_server(r, now_ms, err);
+}
+
 static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
                      struct slsr_err *err)
 {
@@ -264,6 +318,13 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
 
     if (rc != 0)
         return rc;
+    if (servers_failed(&r->servers, r->up_ms != 0, now_ms)) {
+        rc = change_server(r, now_ms, err);
+        if (rc != 0)
+            return rc;
+        if (r->servers.now != 0)
+            wait = NEXT_SERVER_MS; /* the pause comes when all have been tried */
+    }
     if (r->poison.on && wait > SEARCH_MAX_MS)
         wait = SEARCH_MAX_MS;
     if (r->up_ms != 0)
@@ -302,12 +363,17 @@ static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
         rc = transport_start(r->t, now_ms, &why);
     }
     r->feed.limit = poison_limit(&r->poison, now_ms);
+    if (rc == 0)
+        rc = mind_servers(r, now_ms, err);
+    if (rc != 0 && why.code == 0)
+        return rc;
     if (rc == 0 && r->stop_ms == 0) {
         rc = feed_step(&r->feed, r->t, now_ms, err);
         if (rc != 0)
             return rc;
     }
     if (rc == 0) {
+        transport_careful(r->t, r->poison.on);
         transport_flush(r->t, r->stop_ms != 0 || feed_complete(&r->feed) || feed_held(&r->feed));
         now_ms = clock_mono_ms(); /* reading the spool takes time, evidence must not look older */
         rc = transport_turn(r->t, now_ms, &why);
@@ -345,7 +411,7 @@ static void sooner(int64_t *wait, int64_t ms)
 
 static void await(struct run *r, int64_t now_ms)
 {
-    struct pollfd fds[TRANSPORT_POLL_MAX + 3];
+    struct pollfd fds[2 * TRANSPORT_POLL_MAX + 3];
     int n = transport_poll(r->t, fds);
     int news = -1;
     int64_t wait = REPORT_MS;
@@ -353,6 +419,8 @@ static void await(struct run *r, int64_t now_ms)
                     transport_ready(r->t);
     uint64_t eight;
 
+    n += servers_poll(&r->servers, fds + n);
+    sooner(&wait, servers_due_ms(&r->servers, now_ms));
     if (can_feed && !feed_idle(&r->feed))
         sooner(&wait, feed_due_ms(&r->feed, now_ms));
     if (can_feed && feed_idle(&r->feed)) {
@@ -427,14 +495,16 @@ int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err)
     r->news = -1;
     r->rate_ms = r->down_ms = clock_mono_ms();
     snprintf(r->state.name, sizeof r->state.name, "%s", target->name != NULL ? target->name : "");
-    snprintf(r->state.server, sizeof r->state.server, "%.120s:%d", target->host, target->port);
     r->state.acked = r->told_acked = r->rate_acked = delivery->from;
     r->state.phase_since_ms = clock_wall_ms();
     backoff_init(&r->backoff, target->retry_initial_ms, target->retry_max_ms,
                  target->retry_multiplier);
-    rc = transport_open(&r->t, target, delivery->from, err);
+    rc = servers_init(&r->servers, target, delivery->first_server, err);
+    if (rc == 0)
+        rc = transport_open(&r->t, servers_now(&r->servers), delivery->from, err);
     if (rc != 0)
         goto out;
+    tell_server(r);
     rc = feed_init(&r->feed, delivery, err);
     if (rc != 0)
         goto out;
@@ -448,6 +518,7 @@ out:
     if (news >= 0)
         slsr_spool_news_close(delivery->spool, news);
     transport_close(r->t);
+    servers_fini(&r->servers);
     feed_fini(&r->feed);
     free(r);
     return rc;

@@ -2,7 +2,7 @@
  *
  * Good path: runs of frames as they are stored, no copy. With a filter the wanted frames that
  * follow each other without a gap are gathered into a run of our own; with a rate only so many
- * frames of a run are offered at a time (token bucket, a tenth of a second deep: smooth).
+ * frames of a run are offered at a time (pace.c).
  * What can go wrong: a damaged chunk. It is said once, with the sequences, and passed over; what
  * can still be read goes on (I5). */
 #include "send/feed.h"
@@ -16,8 +16,7 @@
 enum {
     RUN_BYTES = 256 * 1024,
     GATHER_BYTES = 64 * 1024,
-    GATHER_FRAMES = 2048, /* looked at per step, so that the sockets are not forgotten */
-    BURST_PART = 10
+    GATHER_FRAMES = 2048 /* looked at per step, so that the sockets are not forgotten */
 };
 
 int feed_init(struct feed *f, const struct slsr_delivery *d, struct slsr_err *err)
@@ -29,7 +28,7 @@ int feed_init(struct feed *f, const struct slsr_delivery *d, struct slsr_err *er
     f->d = d;
     f->end = d->from;
     f->limit = UINT64_MAX;
-    f->tokens_ms = clock_mono_ms();
+    pace_init(&f->pace, &d->target->rate, d->rate_frames_s, clock_mono_ms());
     if (d->want == NULL)
         return 0;
     f->buf_size = GATHER_BYTES;
@@ -83,25 +82,15 @@ uint64_t feed_end(const struct feed *f)
     return f->end;
 }
 
-static void refill(struct feed *f, int64_t now_ms)
+/* Was the next frame in the spool when the connection came up? */
+static bool of_backlog(const struct feed *f)
 {
-    double rate = (double)f->d->rate_frames_s;
-    double most = rate / BURST_PART < 1 ? 1 : rate / BURST_PART;
-
-    f->tokens += (double)(now_ms - f->tokens_ms) * rate / 1000;
-    if (f->tokens > most)
-        f->tokens = most;
-    f->tokens_ms = now_ms;
+    return f->end < f->backlog_end;
 }
 
 int64_t feed_due_ms(const struct feed *f, int64_t now_ms)
 {
-    double rate = (double)f->d->rate_frames_s;
-    double have = f->tokens + (double)(now_ms - f->tokens_ms) * rate / 1000;
-
-    if (f->d->rate_frames_s <= 0 || have >= 1)
-        return 0;
-    return (int64_t)((1 - have) * 1000 / rate) + 1;
+    return pace_due_ms(&f->pace, now_ms, of_backlog(f));
 }
 
 static int keep(struct feed *f, size_t used, const struct slsr_frame *frame, struct slsr_err *err)
@@ -262,14 +251,12 @@ int feed_step(struct feed *f, struct transport *t, int64_t now_ms, struct slsr_e
     count = f->run.count - f->at;
     if (count > f->limit - (f->run.first + f->at))
         count = (uint32_t)(f->limit - (f->run.first + f->at));
-    if (f->d->rate_frames_s > 0) {
-        refill(f, now_ms);
-        if (f->tokens < 1)
-            return 0;
-        if ((double)count > f->tokens)
-            count = (uint32_t)f->tokens;
-        f->tokens -= (double)count;
-    }
+    if (of_backlog(f) && f->backlog_end - (f->run.first + f->at) < count)
+        count = (uint32_t)(f->backlog_end - (f->run.first + f->at));
+    count = pace_take(&f->pace, now_ms, of_backlog(f), f->run.ends + f->at,
+                      f->at > 0 ? f->run.ends[f->at - 1] : 0, count);
+    if (count == 0)
+        return 0;
     rc = transport_offer(t, &f->run, f->at, f->at + count, err);
     if (rc != 0)
         return rc;

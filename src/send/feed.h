@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "send/pace.h"
 #include "slsrelay/deliver.h"
 #include "transport/transport.h"
 
@@ -18,9 +19,9 @@ struct feed {
     uint64_t said;       /* damage up to this position was told */
     uint64_t limit;      /* frames below may be offered; UINT64_MAX: all */
     bool idle;           /* the spool has no more for now */
-    double tokens;       /* frames that the rate allows now */
-    int64_t tokens_ms;
-    char *buf; /* wanted frames, when there is a filter */
+    struct pace pace;
+    uint64_t backlog_end; /* frames below were there when the connection came up */
+    char *buf;            /* wanted frames, when there is a filter */
     size_t buf_size;
     uint32_t *ends;
 };

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/fault.h"
+#include "send/lanes.h"
 #include "send/resend.h"
 #include "slsrelay/control.h"
 #include "slsrelay/deliver.h"
@@ -112,7 +113,9 @@ static int until_ordered(struct stage *stage, const struct slsr_target_config *t
         stage->paused = false;
         delivery.from = stage->state.acked;
         delivery.pass = control.pass.count > 0 ? &control.pass : NULL;
-        rc = slsr_deliver_run(&delivery, err);
+        rc = target->balance == SLSR_BALANCE_SHARD && target->server_count > 0
+                 ? lanes_run(&delivery, err)
+                 : slsr_deliver_run(&delivery, err);
         resend_end(resend);
     }
     slsr_control_free(&control);

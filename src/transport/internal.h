@@ -26,6 +26,7 @@ struct transport {
     enum slsr_delivery_level level; /* SLSR_DELIVERY_..., never AUTO */
     bool lf;                        /* framing */
     bool flush;
+    bool careful;
     enum slsr_target_phase phase;
     struct piece piece;   /* being written; empty when done */
     struct settle settle; /* of the destination, over all connections */

@@ -18,6 +18,8 @@ enum {
     PROOF_BYTES = 16 * 1024 * 1024,
     PROOF_TIMEOUT_MIN_MS = 5000,
     PROOF_TIMEOUT_MAX_MS = 15000,
+    QUIET_MS = 50,
+    CAREFUL_MS = 200, /* and never less than the settle time */
     SILENT_ENDS = 3,
     GUARD_HOLD_MS = 3600 * 1000
 };
@@ -241,6 +243,18 @@ static int begin_closing(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     return 0;
 }
 
+/* A receiver that ends the connection because of a frame must not be taken for one that closes
+ * back: it gets this long to do so before our own end goes out. */
+static int64_t quiet_ms(const struct tcp *t)
+{
+    int64_t quiet = QUIET_MS + 2 * (int64_t)t->carrier.rtt_us / 1000;
+    int64_t settle = t->base.target->settle_ms;
+
+    if (t->base.careful && quiet < CAREFUL_MS)
+        quiet = CAREFUL_MS;
+    return t->base.careful && quiet < settle ? settle : quiet;
+}
+
 int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
     const struct evidence *ev = &t->carrier.ev;
@@ -269,8 +283,12 @@ int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
             tcp_enter(t, STAGE_FLUSH, now_ms);
     }
     /* A closed window would keep our FIN out: wait, that is a stall and not a failed proof. */
-    if (t->stage == STAGE_FLUSH && piece_empty(&t->base.piece) && ev->acked == ev->wire_written &&
-        ev->wnd > 0)
-        return begin_closing(t, now_ms, err);
-    return 0;
+    if (t->stage != STAGE_FLUSH || !piece_empty(&t->base.piece) || ev->acked != ev->wire_written ||
+        ev->wnd == 0) {
+        t->flushed_ms = 0;
+        return 0;
+    }
+    if (t->flushed_ms == 0)
+        t->flushed_ms = now_ms;
+    return now_ms - t->flushed_ms >= quiet_ms(t) ? begin_closing(t, now_ms, err) : 0;
 }

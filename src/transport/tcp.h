@@ -18,7 +18,8 @@ struct tcp {
     struct dial dial, spare_dial;
     struct stream carrier, spare;
     enum stage stage;
-    int64_t stage_ms; /* when it began */
+    int64_t stage_ms;   /* when it began */
+    int64_t flushed_ms; /* FLUSH: since when all is acknowledged; 0: it is not */
     int64_t sample_due_ms;
     int64_t proof_due_ms;
     int64_t spare_retry_ms;

@@ -131,6 +131,12 @@ void transport_flush(struct transport *t, bool on)
     t->flush = on;
 }
 
+void transport_inherit(struct transport *t, const struct transport *before)
+{
+    t->counts = before->counts;
+    t->high = before->high;
+}
+
 void transport_pass(struct transport *t, uint64_t seq)
 {
     if (seq > t->settle.settled)
@@ -145,6 +151,11 @@ bool transport_take_dead(struct transport *t, struct transport_dead *out)
     t->dead_count--;
     memmove(t->dead, t->dead + 1, (size_t)t->dead_count * sizeof t->dead[0]);
     return true;
+}
+
+void transport_careful(struct transport *t, bool on)
+{
+    t->careful = on;
 }
 
 uint64_t transport_settled(const struct transport *t)

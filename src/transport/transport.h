@@ -47,7 +47,12 @@ int transport_offer(struct transport *t, const struct slsr_run *run, uint32_t i,
 int transport_skip(struct transport *t, uint64_t seq, int64_t now_ms, struct slsr_err *err);
 /* on: nothing follows for now, prove what was sent at once instead of after idle time. */
 void transport_flush(struct transport *t, bool on);
+/* on: one of these frames may make the receiver end the connection: give it time to, before an end
+ * of ours could be taken for the reason. */
+void transport_careful(struct transport *t, bool on);
 
+/* t takes the place of `before`, which went to another server: the figures go on. */
+void transport_inherit(struct transport *t, const struct transport *before);
 /* Frames below seq are done with, by other means than delivery. Only while down. */
 void transport_pass(struct transport *t, uint64_t seq);
 /* The next frame that this transport can never carry: true, and the owner must set it aside before
