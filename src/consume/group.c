@@ -68,16 +68,18 @@ static void start_worker(struct consume *g, uint32_t shard)
     w->shard = shard;
     w->lag_s = -1;
     note_set(g, &w->note, "starting", NULL);
-    if (pthread_create(&w->thread, NULL, shard_run, w) != 0) {
-        diag(SLSR_LOG_ERROR, "consume", "%s/%s shard %u: cannot start a thread; will try again",
-             g->stream.project, g->stream.logstore, shard);
-        slsr_stop_fini(&w->stop);
-        free(w);
-        return;
-    }
     pthread_mutex_lock(&g->lock);
     g->workers[g->worker_count++] = w;
     pthread_mutex_unlock(&g->lock);
+    if (pthread_create(&w->thread, NULL, shard_run, w) == 0)
+        return;
+    diag(SLSR_LOG_ERROR, "consume", "%s/%s shard %u: cannot start a thread; will try again",
+         g->stream.project, g->stream.logstore, shard);
+    pthread_mutex_lock(&g->lock);
+    g->worker_count--;
+    pthread_mutex_unlock(&g->lock);
+    slsr_stop_fini(&w->stop);
+    free(w);
 }
 
 /* Joins the workers that have finished. */

@@ -152,9 +152,14 @@ static void take_group(struct slsr_spool *spool, struct group *group)
 /* Waits for others to share the sync with, if there are any. Lock held. */
 static void gather(struct slsr_spool *spool)
 {
-    const int64_t until = clock_mono_ms() + GROUP_WAIT_MS;
-    const struct timespec ts = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+    struct timespec ts; /* the kernel's time, also where a test winds ours by hand */
 
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    ts.tv_nsec += GROUP_WAIT_MS * 1000000L;
+    if (ts.tv_nsec >= 1000000000L) {
+        ts.tv_nsec -= 1000000000L;
+        ts.tv_sec++;
+    }
     while (!spool->closing) {
         const int64_t since = clock_mono_ms() - BUSY_MS;
         size_t waiting = 0;
