@@ -83,6 +83,18 @@ static int read_shard(const json_t *entry, struct client_shard *shard, struct sl
     return 0;
 }
 
+int answer_retention(struct slsr_bytes body, int64_t *seconds, struct slsr_err *err)
+{
+    json_t *root = json_loadb(body.p, body.n, 0, NULL);
+    const json_int_t days = json_integer_value(json_object_get(root, "ttl"));
+
+    json_decref(root);
+    if (days < 1 || days > 36500)
+        return slsr_fail(err, SLSR_EBADDATA, "the answer has no time to live in days");
+    *seconds = (int64_t)days * 86400;
+    return 0;
+}
+
 int answer_shards(struct slsr_bytes body, struct client_shard **shards, size_t *count,
                   struct slsr_err *err)
 {

@@ -17,6 +17,8 @@
 enum { ANSWER_SHARDS_MAX = 65536 };
 
 /* [{"shardID":0,"status":"readwrite",...}]; order as sent. free(*shards), NULL when none. */
+/* {"logstoreName":..,"ttl":DAYS,..} */
+int answer_retention(struct slsr_bytes body, int64_t *seconds, struct slsr_err *err);
 int answer_shards(struct slsr_bytes body, struct client_shard **shards, size_t *count,
                   struct slsr_err *err);
 /* [0,1]: the answer to a heartbeat. free(*ids), NULL when none. */

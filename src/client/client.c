@@ -213,6 +213,21 @@ int client_list_shards(struct client *c, const char *logstore, struct client_sha
     return request_wrap(c, &r, answer_shards(c->response.body, shards, count, err), err);
 }
 
+int client_logstore_retention(struct client *c, const char *logstore, int64_t *seconds,
+                              struct slsr_err *err)
+{
+    struct request r;
+    int rc = begin(c, &r, "get logstore", "GET", logstore, err);
+
+    *seconds = 0;
+    if (rc != 0)
+        return rc;
+    rc = request_run(c, &r, err);
+    if (rc != 0)
+        return rc;
+    return request_wrap(c, &r, answer_retention(c->response.body, seconds, err), err);
+}
+
 int client_get_cursor(struct client *c, const char *logstore, uint32_t shard, const char *from,
                       char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err)
 {

@@ -10,6 +10,7 @@
 #include "slsrelay/config.h"
 #include "slsrelay/spool.h"
 #include "slsrelay/status.h"
+#include "slsrelay/stop.h"
 
 /* A thread that has not marked for so long is stuck (base/progress.h): longer than any single call
  * to the service or the disk should take. */
@@ -74,6 +75,13 @@ bool watch_ready(const struct watch *watch, char *why, size_t size);
 
 int exposition_write(FILE *out, const struct watch *watch, struct slsr_err *err);
 int page_write(FILE *out, const struct watch *watch, struct slsr_err *err);
+
+/* --- survey.c: how long the service keeps logs --- */
+
+struct survey;
+/* NULL when it cannot start: then that figure is missing. config is borrowed until survey_stop. */
+struct survey *survey_start(const struct slsr_config *config);
+void survey_stop(struct survey *survey); /* NULL is fine */
 
 /* --- metrics.c: the server --- */
 

@@ -332,6 +332,8 @@ static void serve(struct relay *relay)
     bool end = false;
 
     service_begin(relay);
+    if (relay->metrics != NULL)
+        relay->survey = survey_start(relay->config);
     relay->watch.ready = true;
     notify_systemd("READY=1");
     while (!end && !slsr_stop_requested(&relay->pull_stop)) {
@@ -339,6 +341,7 @@ static void serve(struct relay *relay)
         end = wait_signal(relay, SECOND_MS);
     }
     relay->watch.ready = false;
+    survey_stop(relay->survey);
     diag(SLSR_LOG_NOTICE, "relay", "stopping: no more pulls, delivering what is spooled");
 }
 

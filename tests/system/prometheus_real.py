@@ -24,7 +24,7 @@ spooled_bytes_total spool_frames spool_bytes spool_disk_bytes spool_full_ratio
 spool_commit_seconds_bucket checkpoint_commits_total shard_lag_seconds shards_owned target_up
 target_sent_frames_total target_acked_frames_total target_backlog_frames target_backlog_bytes
 target_oldest_age_seconds target_reconnects_total target_resent_frames_total frames_dead_total
-frames_dropped_total gaps_total build_info"""
+frames_dropped_total gaps_total build_info logstore_retention_seconds"""
 
 
 def unpack():
@@ -107,6 +107,8 @@ def test(rig):
     for name in NAMES.split():
         check(re.search(rf"^# TYPE sls_relay_{name.removesuffix('_bucket')} ", text, re.M),
               f"/metrics lacks {name}")
+
+    wait_until("the logstore's retention", lambda: value("sls_relay_logstore_retention_seconds >= 86400"))
 
     sink.kill()
     pending = wait_until("the outage is a pending alert", lambda: [
