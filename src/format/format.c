@@ -114,7 +114,8 @@ static char *put_body(struct format_plan *plan, char *out, const struct slsr_log
                   : kv_put_plain(plan, out, log);
         return end != NULL ? end : kv_put_careful(plan, out, log);
     default:
-        memcpy(out, plan->built.p, plan->built.n);
+        if (plan->built.n > 0)
+            memcpy(out, plan->built.p, plan->built.n);
         return out + plan->built.n;
     }
 }

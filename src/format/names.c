@@ -6,10 +6,46 @@
 /* RFC 5424 6.2.4 .. 6.2.7; RFC 3164 4.1.3 for TAG. */
 enum { HOSTNAME_MAX = 255, APP_NAME_MAX = 48, PROCID_MAX = 128, MSGID_MAX = 32, TAG_MAX = 32 };
 
-/* A name: PRINTUSASCII, cut, "-" when there is nothing. forbid: further bytes that would end the
- * field. */
+/* What a header field may hold. */
+enum charset {
+    CHARS_PRINTABLE, /* PRINTUSASCII */
+    CHARS_HOST,      /* letters, digits, ". _ -", and an IPv6 address */
+    CHARS_WORD,      /* letters, digits, ". _ -" */
+    CHARS_PID        /* PRINTUSASCII without ": [ ]" */
+};
+
+static bool is_word(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
+           c == '_' || c == '-';
+}
+
+static bool fits(char c, enum charset set)
+{
+    if (set == CHARS_WORD)
+        return is_word(c);
+    if (set == CHARS_HOST)
+        return is_word(c) || c == ':';
+    return c > 32 && c < 127 && (set == CHARS_PRINTABLE || (c != ':' && c != '[' && c != ']'));
+}
+
+/* A colon is an IPv6 address's or nobody's: a receiver that takes it for the end of a TAG would
+ * read another header. */
+static void mend_colons(char *p, size_t n)
+{
+    if (memchr(p, ':', n) == NULL)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (strchr("0123456789abcdefABCDEF:.", p[i]) == NULL) {
+            for (size_t k = 0; k < n; k++)
+                p[k] = (char)(p[k] == ':' ? '_' : p[k]);
+            return;
+        }
+}
+
+/* A name: cut, other bytes as "_", "-" when there is nothing. */
 static int put_name(struct format_plan *plan, struct text_buf *out, const struct template *t,
-                    size_t limit, const char *forbid, struct slsr_err *err)
+                    size_t limit, enum charset set, struct slsr_err *err)
 {
     int rc = text_more(out, limit, err);
     size_t n = 0;
@@ -19,10 +55,11 @@ static int put_name(struct format_plan *plan, struct text_buf *out, const struct
             return rc;
         for (size_t k = 0; k < text.n && n < limit; k++, n++) {
             char c = text.p[k];
-            bool bad = c < 33 || c > 126 || strchr(forbid, c) != NULL;
-            out->p[out->n++] = bad ? '_' : c;
+            out->p[out->n++] = (char)(fits(c, set) ? c : '_');
         }
     }
+    if (rc == 0 && set == CHARS_HOST)
+        mend_colons(out->p + out->n - n, n);
     if (rc == 0 && n == 0)
         out->p[out->n++] = '-';
     return rc;
@@ -42,36 +79,44 @@ static int put_literal(struct text_buf *out, const char *text, struct slsr_err *
 static int names_5424(struct format_plan *plan, struct slsr_err *err)
 {
     static const size_t limits[NAMES] = {HOSTNAME_MAX, APP_NAME_MAX, PROCID_MAX, MSGID_MAX};
+    static const enum charset sets[NAMES] = {CHARS_HOST, CHARS_PRINTABLE, CHARS_PRINTABLE,
+                                             CHARS_PRINTABLE};
     struct text_buf *out = &plan->names;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < NAMES; i++) {
         rc = put_literal(out, " ", err);
         if (rc == 0)
-            rc = put_name(plan, out, &plan->names_of[i], limits[i], "", err);
+            rc = put_name(plan, out, &plan->names_of[i], limits[i], sets[i], err);
     }
     return rc == 0 ? put_literal(out, " ", err) : rc;
 }
 
-/* Receivers know a HOSTNAME of RFC 3164 by these characters; others would make it the TAG. */
-#define HOST_3164_FORBID "!\"#$%&'()*+,;<=>?@[\\]^`{|}~"
-#define TAG_3164_FORBID  ":[]"
+/* Receivers know a HOSTNAME of RFC 3164 by its end, a letter or digit, and take one with a colon or
+ * without that end for the TAG. There is no "-" for an absent one either. */
+static int put_host_3164(struct format_plan *plan, struct text_buf *out, struct slsr_err *err)
+{
+    size_t start = out->n;
+    int rc = put_name(plan, out, &plan->names_of[NAME_HOST], HOSTNAME_MAX, CHARS_WORD, err);
+    while (rc == 0 && out->n > start && strchr("._-", out->p[out->n - 1]) != NULL)
+        out->n--;
+    return rc == 0 && out->n == start ? put_literal(out, "unknown", err) : rc;
+}
 
 static int names_3164(struct format_plan *plan, struct slsr_err *err)
 {
     struct text_buf *out = &plan->names;
     int rc = put_literal(out, " ", err);
     if (rc == 0)
-        rc = put_name(plan, out, &plan->names_of[NAME_HOST], HOSTNAME_MAX, HOST_3164_FORBID, err);
+        rc = put_host_3164(plan, out, err);
     if (rc == 0)
         rc = put_literal(out, " ", err);
     if (rc != 0 || plan->names_of[NAME_TAG].count == 0)
         return rc;
-    rc = put_name(plan, out, &plan->names_of[NAME_TAG], TAG_MAX, TAG_3164_FORBID, err);
+    rc = put_name(plan, out, &plan->names_of[NAME_TAG], TAG_MAX, CHARS_WORD, err);
     if (rc == 0 && plan->names_of[NAME_PROCID].count > 0) {
         rc = put_literal(out, "[", err);
         if (rc == 0)
-            rc =
-                put_name(plan, out, &plan->names_of[NAME_PROCID], PROCID_MAX, TAG_3164_FORBID, err);
+            rc = put_name(plan, out, &plan->names_of[NAME_PROCID], PROCID_MAX, CHARS_PID, err);
         if (rc == 0)
             rc = put_literal(out, "]", err);
     }

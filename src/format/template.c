@@ -302,7 +302,10 @@ int template_step(const struct step *step, struct template_room *room, struct sl
         return 0; /* the default */
     struct slsr_bytes value = slot->value;
     for (size_t i = 0; i < step->func_count; i++) {
-        struct text_buf *to = &room->scratch[i & 1];
+        /* The buffer in which the value does not stand: trim and its like leave it where it is. */
+        const struct text_buf *first = &room->scratch[0];
+        bool there = first->p != NULL && value.p >= first->p && value.p <= first->p + first->size;
+        struct text_buf *to = &room->scratch[there];
         to->n = 0;
         size_t most = value.n * TEXT_GROWTH + 2 + date_max(step->funcs[i].text.n);
         int rc = text_more(to, most, err);

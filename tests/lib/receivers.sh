@@ -9,6 +9,10 @@
 #   receiver_stop PID                              TERM, waits for the end
 #
 # The two packages exclude each other on a machine, therefore they are unpacked and never installed.
+# With RECEIVER_FIELDS set ("octet", "lf" or "bsd": what the frames are) a daemon writes what it has
+# parsed instead, a JSON object a line: pri, time, host, app, procid, msgid, sd, msg. rsyslog tells
+# the three apart by itself, syslog-ng has a source for each.
+#
 # A start sets RECEIVER_PID and prints it; call it without $( ) so that the daemon stays a child of
 # the calling shell. Diagnostics of a daemon: WORKDIR/log. `apt-get update` is the caller's business.
 
@@ -83,8 +87,28 @@ receivers_await() {
     printf '%s\n' "$1"
 }
 
+# The template of RECEIVER_FIELDS; the elements through rsyslog's own parser for them.
+rsyslog_fields() {
+    cat <<'EOF'
+module(load="mmpstrucdata")
+action(type="mmpstrucdata" sd_name.lowercase="off")
+template(name="raw" type="list" option.jsonf="on") {
+  property(outname="pri" name="pri" format="jsonf")
+  property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")
+  property(outname="host" name="hostname" format="jsonf")
+  property(outname="app" name="app-name" format="jsonf")
+  property(outname="procid" name="procid" format="jsonf")
+  property(outname="msgid" name="msgid" format="jsonf")
+  property(outname="sd" name="$!rfc5424-sd" format="jsonf")
+  property(outname="msg" name="msg" format="jsonf")
+}
+EOF
+}
+
 rsyslog_start() {
-    local dir=$1 work=$2 port=$3 out=$4 modules libraries tls='' driver=''
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries tls='' driver='' form
+    form='template(name="raw" type="string" string="%rawmsg%\n")'
+    [ -z "${RECEIVER_FIELDS:-}" ] || form=$(rsyslog_fields)
     mkdir -p "$work" || return 1
     modules=$(dirname "$(find "$dir/usr/lib" -name imtcp.so -print -quit)")
     libraries=$(receivers_libraries "$dir")
@@ -98,7 +122,7 @@ global(workDirectory="$work" maxMessageSize="$RECEIVER_MESSAGE_MAX"
        parser.escapeControlCharactersOnReceive="off" $tls)
 module(load="imtcp" $driver)
 input(type="imtcp" address="127.0.0.1" port="$port" supportOctetCountedFraming="on")
-template(name="raw" type="string" string="%rawmsg%\n")
+$form
 action(type="omfile" file="$out" template="raw")
 EOF
     LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/rsyslogd" -n -f "$work/rsyslog.conf" \
@@ -108,6 +132,7 @@ EOF
 
 syslogng_start() {
     local dir=$1 work=$2 port=$3 out=$4 modules libraries version transport='transport("tcp")'
+    local source form='$MSG\n'
     mkdir -p "$work" || return 1
     modules=$(dirname "$(find "$dir/usr/lib" -name libaffile.so -print -quit)")
     libraries=$(receivers_libraries "$dir")
@@ -116,13 +141,24 @@ syslogng_start() {
     if [ $# -ge 7 ]; then
         transport="transport(\"tls\") tls(cert-file(\"$5\") key-file(\"$6\") ca-file(\"$7\") peer-verify(required-trusted))"
     fi
+    source="syslog(ip(\"127.0.0.1\") port($port) $transport flags(no-parse)"
+    if [ -n "${RECEIVER_FIELDS:-}" ]; then
+        # shellcheck disable=SC2016  # the daemon's macros
+        form='$(format-json --leave-initial-dot pri=$PRI time=$S_ISODATE host=$HOST app=$PROGRAM procid=$PID msgid=$MSGID msg=$MSG --key .SDATA.*)\n'
+        case $RECEIVER_FIELDS in
+        octet) source="syslog(ip(\"127.0.0.1\") port($port) $transport" ;;
+        lf) source="network(ip(\"127.0.0.1\") port($port) $transport flags(syslog-protocol)" ;;
+        *) source="network(ip(\"127.0.0.1\") port($port) $transport time-zone(\"UTC\")" ;;
+        esac
+    fi
     cat >"$work/syslog-ng.conf" <<EOF
 @version: ${version:-3.38}
+options { keep-hostname(yes); keep-timestamp(yes); frac-digits(6); send-time-zone("UTC"); };
 source s {
-    syslog(ip("127.0.0.1") port($port) $transport flags(no-parse)
+    $source
            log-msg-size($RECEIVER_MESSAGE_MAX));
 };
-destination d { file("$out" template("\$MSG\n") template-escape(no)); };
+destination d { file("$out" template("$form") template-escape(no) frac-digits(6) time-zone("UTC")); };
 log { source(s); destination(d); };
 EOF
     LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/syslog-ng" -F --no-caps -f "$work/syslog-ng.conf" \

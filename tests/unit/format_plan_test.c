@@ -47,6 +47,7 @@ static void templates(void **state)
         {"${__project__}/${__logstore__}/${__shard__} ${__id__}",
          "demo/audit/3 demo/audit/3/MTAw/0"},
         {"${user|upper|lower|quote}", "\"alice\""},
+        {"${user|quote|trim|upper|trim}", "\"ALICE\""},
     };
     struct slsr_log log = usual_log();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -280,11 +281,11 @@ static void names_and_elements_from_the_log(void **state)
     log.field_count = 2;
     FORMAT_EXPECT(&c, &log,
                   "<14>1 " STAMP
-                  " a_b_]_[x_ app-web - - [app@1 user=\"\\\"\\]\\\\\\\\n\xef\xbf\xbd\"] m");
+                  " a_b____x_ app-web - - [app@1 user=\"\\\"\\]\\\\\\\\n\xef\xbf\xbd\"] m");
     c.structured_data.count = 0;
     c.protocol = SLSR_RFC3164;
     c.procid = (char *)"7";
-    FORMAT_EXPECT(&c, &log, "<14>Jan  2 03:04:05 a_b____x_ app-web[7]: m");
+    FORMAT_EXPECT(&c, &log, "<14>Jan  2 03:04:05 a_b____x app-web[7]: m");
     c.structured_data = (struct slsr_map){items, 1};
     refused(c, "structured_data", "rfc5424");
     c.protocol = SLSR_RFC5424;

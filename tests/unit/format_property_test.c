@@ -249,21 +249,38 @@ struct round {
     char arena[2][ARENA];
 };
 
-static void check_name(struct slsr_bytes got, struct slsr_bytes value, size_t most, bool bsd,
-                       const char *forbid, struct slsr_bytes frame)
+enum set { SET_PRINTABLE, SET_HOST, SET_HOST_3164, SET_WORD, SET_PID };
+
+static bool allowed(char c, enum set set)
 {
-    char must[256];
+    bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                c == '.' || c == '_' || c == '-';
+    if (set == SET_HOST)
+        return word || c == ':';
+    if (set == SET_WORD || set == SET_HOST_3164)
+        return word;
+    return c > 32 && c < 127 && (set == SET_PRINTABLE || strchr(":[]", c) == NULL);
+}
+
+static void check_name(struct slsr_bytes got, struct slsr_bytes value, size_t most, enum set set,
+                       struct slsr_bytes frame)
+{
+    char must[257];
     size_t n = 0;
-    for (; n < value.n && n < most; n++) {
-        char c = value.p[n];
-        bool fine = c > 32 && c < 127 && strchr(forbid, c) == NULL;
-        if (bsd && forbid[0] == '!') /* a host name */
-            fine = fine && ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                            (c >= 'a' && c <= 'z') || strchr("-._:/", c) != NULL);
-        must[n] = fine ? c : '_';
-    }
+    for (; n < value.n && n < most; n++)
+        must[n] = (char)(allowed(value.p[n], set) ? value.p[n] : '_');
     if (n == 0)
         must[n++] = '-';
+    must[n] = '\0';
+    if (set == SET_HOST || set == SET_HOST_3164) {
+        if (strspn(must, "0123456789abcdefABCDEF:.") != n)
+            for (size_t i = 0; i < n; i++)
+                must[i] = (char)(must[i] == ':' ? '_' : must[i]);
+        while (set == SET_HOST_3164 && n > 0 && strchr("._-", must[n - 1]) != NULL)
+            n--;
+        if (n == 0)
+            n = (size_t)snprintf(must, sizeof(must), "unknown");
+    }
     same(got, (struct slsr_bytes){must, n}, "header field", frame);
 }
 
@@ -415,11 +432,11 @@ static void check_frame(struct round *r, struct slsr_bytes m, const struct slsr_
     if (in.why != NULL)
         fail_msg("%s in\n%.*s", in.why, (int)m.n, m.p);
     assert_int_equal(f.pri, 14);
-    check_name(f.host, last_of(log, "f0"), 255, bsd, bsd ? "!" : "", m);
-    check_name(f.tag, last_of(log, "f1"), bsd ? 32 : 48, bsd, bsd ? ":[]" : "", m);
-    check_name(f.procid, last_of(log, "f2"), 128, bsd, bsd ? ":[]" : "", m);
+    check_name(f.host, last_of(log, "f0"), 255, bsd ? SET_HOST_3164 : SET_HOST, m);
+    check_name(f.tag, last_of(log, "f1"), bsd ? 32 : 48, bsd ? SET_WORD : SET_PRINTABLE, m);
+    check_name(f.procid, last_of(log, "f2"), 128, bsd ? SET_PID : SET_PRINTABLE, m);
     if (!bsd) {
-        check_name(f.msgid, last_of(log, "f3"), 32, false, "", m);
+        check_name(f.msgid, last_of(log, "f3"), 32, SET_PRINTABLE, m);
         /* A parameter whose value is empty is left out. */
         size_t full = 0;
         struct cleaning c = r->clean;
