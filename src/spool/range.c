@@ -341,6 +341,19 @@ static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, st
     return 0;
 }
 
+/* A sealed segment says by one record that nothing in it can match. */
+static bool segment_outside(const struct slsr_range *range)
+{
+    struct layout_summary sum;
+
+    if (!range->timed || range->seg->active || !segment_summary(range->seg, &sum))
+        return false;
+    if (range->by_arrival)
+        return sum.newest_ms < range->since_ms || sum.oldest_ms >= range->until_ms;
+    return (int64_t)sum.max_time_s * 1000 + 999 < range->since_ms ||
+           (int64_t)sum.min_time_s * 1000 >= range->until_ms;
+}
+
 /* Loads the chunk with range->seq, or the next one behind a gap, from the range's segment.
  * ENOMATCH: this segment has none. */
 static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
@@ -348,7 +361,11 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
     MDB_cursor *cursor = NULL;
     MDB_val key = {0};
     MDB_val data = {0};
-    int rc = begin(range);
+    int rc;
+
+    if (segment_outside(range))
+        return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
+    rc = begin(range);
 
     if (rc == 0 && range->timed)
         rc = skip_by_time(range);

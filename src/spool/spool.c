@@ -111,10 +111,46 @@ static int sync_parents(const struct slsr_spool *spool, struct slsr_err *err)
     return 0;
 }
 
+/* Which folder this is: its inode and when it was made. Stays through renames, reboots, restores
+ * into it and containers; a copy has another one. */
+static void home_of(const char *path, char *out, size_t size)
+{
+    struct statx stx;
+
+    out[0] = '\0';
+    if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &stx) == 0)
+        snprintf(out, size, "home %llu %lld.%09u\n", (unsigned long long)stx.stx_ino,
+                 (stx.stx_mask & STATX_BTIME) != 0 ? (long long)stx.stx_btime.tv_sec : 0LL,
+                 (stx.stx_mask & STATX_BTIME) != 0 ? stx.stx_btime.tv_nsec : 0U);
+}
+
+/* Two copies of one spool would both send and both pull: only the folder that LOCK names goes on.
+ */
+static int claim_home(struct slsr_spool *spool, const char *text, struct slsr_err *err)
+{
+    const char *said = strstr(text, "home ");
+    char home[80];
+    char all[100];
+    int n;
+
+    home_of(spool->config.path, home, sizeof home);
+    if (said != NULL && home[0] != '\0' && strcmp(said, home) != 0)
+        return slsr_fail(err, SLSR_EBUSY,
+                         "spool %s is a copy: both it and the original would send the same frames; "
+                         "if the original is no longer used, delete %s/LOCK and start again",
+                         spool->config.path, spool->config.path);
+    n = snprintf(all, sizeof all, "%d\n%s", (int)getpid(), home);
+    if (pwrite(spool->lock_fd, all, (size_t)n, 0) != n || ftruncate(spool->lock_fd, n) != 0 ||
+        (said == NULL && fdatasync(spool->lock_fd) != 0)) {
+        /* a courtesy and a guard: a full disk must not keep the relay from draining */
+    }
+    return 0;
+}
+
 static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
 {
     char path[4200];
-    char pid[16] = "";
+    char text[128] = "";
     bool held = false;
     ssize_t n;
 
@@ -132,20 +168,16 @@ static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
         if (!held)
             slsr_stop_wait(NULL, 50);
     }
+    n = pread(spool->lock_fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
     if (held) {
-        n = read(spool->lock_fd, pid, sizeof pid - 1);
-        pid[n > 0 ? n : 0] = '\0';
-        pid[strcspn(pid, "\n")] = '\0';
+        text[strcspn(text, "\n")] = '\0';
         return slsr_fail(err, SLSR_EBUSY,
                          "spool %s is in use by another relay (pid %s): stop it or choose another "
                          "spool.path",
-                         spool->config.path, pid[0] != '\0' ? pid : "unknown");
+                         spool->config.path, text[0] != '\0' ? text : "unknown");
     }
-    n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-    if (ftruncate(spool->lock_fd, 0) != 0 || pwrite(spool->lock_fd, pid, (size_t)n, 0) != n) {
-        /* the pid is a courtesy: a full disk must not keep the relay from draining */
-    }
-    return 0;
+    return claim_home(spool, text, err);
 }
 
 bool spool_is_live(const struct slsr_spool *spool)

@@ -386,6 +386,39 @@ static void a_stopped_tool_pins_nothing(void **state)
     slsr_spool_close(spool);
 }
 
+/* A copied spool is refused for writing until somebody says that it is the one; a renamed one is
+ * not a copy, and a tool reads either. */
+static void a_copy_does_not_send(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    char copy[80];
+    char moved[80];
+    struct slsr_err err;
+
+    append(spool, box, &shard0, 10, 100);
+    slsr_spool_close(spool);
+    snprintf(copy, sizeof copy, "%s-copy", box->dir);
+    snprintf(moved, sizeof moved, "%s-moved", box->dir);
+    run("cp -a %s %s", box->dir, copy);
+    run("mv %s %s", box->dir, moved);
+    box->config.path = moved;
+    slsr_spool_close(open_it(box, SLSR_SPOOL_WRITE));
+    box->config.path = copy;
+    assert_int_equal(slsr_spool_open(&spool, &box->config, SLSR_SPOOL_WRITE, &err), SLSR_EBUSY);
+    assert_non_null(strstr(err.text, "LOCK"));
+    spool = open_it(box, SLSR_SPOOL_READ);
+    assert_int_equal(read_all(spool, 1), 10);
+    slsr_spool_close(spool);
+    run("rm %s/LOCK%s", copy, "");
+    slsr_spool_close(open_it(box, SLSR_SPOOL_WRITE));
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    append(spool, box, &shard0, 10, 100);
+    assert_int_equal(read_all(spool, 1), 20);
+    slsr_spool_close(spool);
+    run("rm -rf %s %s", copy, moved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keys_come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_dropped_is_entered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stopped_tool_pins_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_does_not_send, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_key_file_opens_nothing, setup, teardown),
     };
     return cmocka_run_group_tests_name("spool_store", tests, NULL, NULL);
