@@ -2,7 +2,9 @@
  * show at once. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "relay/reach.h"
 #include "relay/relay.h"
 
 #include "client/client.h"
@@ -11,6 +13,9 @@
 #include "slsrelay/deliver.h"
 
 #include "base/clock.h"
+#include "base/count.h"
+
+enum { REACH_MS = 10000, SKEW_MAX_S = 300 };
 
 struct probe {
     FILE *out;
@@ -34,6 +39,84 @@ static void step(struct probe *probe, const char *what, const char *where, int r
     probe->began_ns = clock_mono_ns();
 }
 
+/* host, port of "scheme://host[:port][/]" or "host:port". False: not that. */
+static bool address_of(const char *text, char *host, size_t size, int *port)
+{
+    const char *mark = strstr(text, "://");
+    const char *start = mark != NULL ? mark + 3 : text;
+    const size_t n = strcspn(start, start[0] == '[' ? "]/" : ":/");
+    const char *rest = start + n + (start[n] == ']');
+    const size_t skip = start[0] == '[';
+
+    *port = mark != NULL && strncmp(text, "http:", 5) == 0 ? 80 : 443;
+    if (n - skip >= size || n <= skip)
+        return false;
+    memcpy(host, start + skip, n - skip);
+    host[n - skip] = '\0';
+    if (*rest == ':')
+        *port = (int)strtol(rest + 1, NULL, 10);
+    return *port > 0 && *port < 65536;
+}
+
+/* The steps "resolve" and "connect"; false when one of them failed. */
+static bool probe_reach(struct probe *probe, const char *what, const char *host, int port,
+                        int timeout_ms)
+{
+    struct reach reach;
+    struct slsr_err err = {0};
+    char step_name[64];
+    char where[400];
+    int rc = reach_resolve(&reach, host, port, &err);
+
+    snprintf(step_name, sizeof step_name, "%s: resolve", what);
+    if (rc == 0)
+        snprintf(where, sizeof where, "%.255s is %s", host, reach.address);
+    else
+        snprintf(where, sizeof where, "%.255s", host);
+    step(probe, step_name, where, rc, &err);
+    if (rc == 0) {
+        rc = reach_connect(&reach, timeout_ms, &err);
+        snprintf(step_name, sizeof step_name, "%s: connect", what);
+        snprintf(where, sizeof where, "%s port %d", reach.address, port);
+        step(probe, step_name, where, rc, &err);
+    }
+    reach_fini(&reach);
+    return rc == 0;
+}
+
+/* Behind a proxy neither the name nor the port of the service is ours to reach. */
+static bool probe_endpoint(struct probe *probe, const struct slsr_source_config *source)
+{
+    char host[300];
+    char full[600];
+    int port;
+
+    if (source->proxy != NULL)
+        return true;
+    if (source->connect_to != NULL)
+        return !address_of(source->connect_to, host, sizeof host, &port) ||
+               probe_reach(probe, "SLS", host, port, REACH_MS);
+    if (!address_of(source->endpoint, host, sizeof host, &port))
+        return true;
+    snprintf(full, sizeof full, "%s.%s", source->project, host);
+    return probe_reach(probe, "SLS", full, port, REACH_MS);
+}
+
+/* The service's Date header against our clock, known once it has answered. */
+static void probe_clock(struct probe *probe)
+{
+    const double skew = count_value(COUNT_CLOCK_SKEW_SECONDS, NULL, NULL);
+    struct slsr_err err = {0};
+    char where[80];
+    int rc = 0;
+
+    if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
+        rc = slsr_fail(&err, SLSR_ECLOCK,
+                       "the service refuses requests at 15 minutes: set this machine's clock");
+    snprintf(where, sizeof where, "%+.0f s against the service", skew);
+    step(probe, "SLS: clock", where, rc, &err);
+}
+
 static void probe_source(struct probe *probe, const struct slsr_source_config *source)
 {
     struct client *client = NULL;
@@ -41,6 +124,8 @@ static void probe_source(struct probe *probe, const struct slsr_source_config *s
     int rc;
 
     probe->began_ns = clock_mono_ns();
+    if (!probe_endpoint(probe, source))
+        return;
     rc = client_open(&client, source, NULL, NULL, &err);
     if (rc != 0) {
         step(probe, "SLS endpoint", source->endpoint, rc, &err);
@@ -65,6 +150,7 @@ static void probe_source(struct probe *probe, const struct slsr_source_config *s
         }
         free(shards);
     }
+    probe_clock(probe);
     client_close(client);
 }
 
