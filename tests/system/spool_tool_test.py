@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -160,6 +161,17 @@ def test_terminal(rig):
             out += part
     os.close(ours)
     check(process.returncode == 0 and b"\x1b" not in out and b"\\x1b[31m" in out, f"shown: {out}")
+
+
+def test_patterns(rig):
+    """Whole runs are passed by a text that each match must contain: never one too many."""
+    texts = [message(k).decode("utf-8", "surrogateescape") for k in range(FRAMES)]
+    for pattern in ("msg 1?5", "é?msg 5", "(?:msg) 7", "ms{1}g 1", "msg [5]", "ho*st app.*9", "zz?",
+                    "é{0,1}$", "msg 1+", r"msg \d7", "(a|h)ost", "msg 5|msg 6", "ü?msg 3", r"app - \-",
+                    "x*msg", "msg 2.", "(msg 3)?host", "^<13>1 2", "mſ?g", "hos(?=t)t", "é+", "Msg"):
+        want = sum(re.search(pattern, text) is not None for text in texts)
+        got = rig.spool("list", "--count", "-g", pattern, code=None)
+        check(int(got.stdout or 0) == want, f"{pattern}: {got.stdout.strip()}, not {want}")
 
 
 def test_figures(rig):

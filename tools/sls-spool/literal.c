@@ -103,12 +103,17 @@ size_t literal_of(const char *p, char out[LITERAL_MAX])
         }
         if (next == 0)
             return 0;
+        while (plain && ((unsigned char)c & 0xc0) == 0xc0 &&
+               ((unsigned char)p[next] & 0xc0) == 0x80)
+            next++;             /* one character of several bytes is quantified as one */
         const char q = p[next]; /* a quantifier? It may make what is in front of it optional */
-        if (plain && q != '*' && q != '?' && q != '{' && q != '+' && n < LITERAL_MAX) {
-            run[n++] = c;
-        } else {
-            if (plain && q == '+' && n < LITERAL_MAX)
-                run[n++] = c; /* once at least, then the run ends */
+        const size_t bytes = plain && p[i] != '\\' ? next - i : 1;
+        const bool fits = n + bytes <= LITERAL_MAX;
+        if (plain && fits && (q == '+' || (q != '*' && q != '?' && q != '{'))) {
+            memcpy(run + n, p + next - bytes, bytes);
+            n += bytes;
+        }
+        if (!plain || !fits || q == '*' || q == '?' || q == '{' || q == '+') {
             best = keep(out, best, run, n);
             n = 0;
         }

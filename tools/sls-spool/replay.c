@@ -100,26 +100,6 @@ static int count(struct replay *replay, struct slsr_err *err)
     return rc;
 }
 
-static void print_plan(const struct replay *replay)
-{
-    char bytes[TEXT_SMALL];
-    char oldest[TEXT_SMALL];
-    char newest[TEXT_SMALL];
-
-    cli_text_size(bytes, replay->bytes);
-    cli_text_time_local(oldest, replay->oldest_ns / 1000000000,
-                        (uint32_t)(replay->oldest_ns % 1000000000));
-    cli_text_time_local(newest, replay->newest_ns / 1000000000,
-                        (uint32_t)(replay->newest_ns % 1000000000));
-    fprintf(stderr, "replay: %" PRIu64 " frame%s (seq %" PRIu64 "..%" PRIu64 "), %s, %s to %s, to ",
-            replay->frames, tool_s(replay->frames), replay->first, replay->last, bytes, oldest,
-            newest);
-    cli_text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
-    fputs(" (", stderr);
-    cli_text_escape(stderr, slsr_bytes_of(replay->target->host), 0);
-    fprintf(stderr, " port %d)\n", replay->target->port);
-}
-
 /* Frames per second from "500/s" or "2MB/s" (by the average size of what is selected). */
 static bool read_rate(const struct replay *replay, const char *text, int64_t *frames_s)
 {
@@ -141,6 +121,32 @@ static bool read_rate(const struct replay *replay, const char *text, int64_t *fr
     }
     *frames_s = value > 0 ? value : 1;
     return true;
+}
+
+static void print_plan(const struct replay *replay)
+{
+    char bytes[TEXT_SMALL];
+    char oldest[TEXT_SMALL];
+    char newest[TEXT_SMALL];
+    int64_t rate;
+
+    cli_text_size(bytes, replay->bytes);
+    cli_text_time_local(oldest, replay->oldest_ns / 1000000000,
+                        (uint32_t)(replay->oldest_ns % 1000000000));
+    cli_text_time_local(newest, replay->newest_ns / 1000000000,
+                        (uint32_t)(replay->newest_ns % 1000000000));
+    fprintf(stderr, "replay: %" PRIu64 " frame%s (seq %" PRIu64 "..%" PRIu64 "), %s, %s to %s, to ",
+            replay->frames, tool_s(replay->frames), replay->first, replay->last, bytes, oldest,
+            newest);
+    cli_text_escape(stderr, slsr_bytes_of(replay->target->name), 0);
+    fputs(" (", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(replay->target->host), 0);
+    fprintf(stderr, " port %d)", replay->target->port);
+    if (replay->tool->rate != NULL && read_rate(replay, replay->tool->rate, &rate)) {
+        cli_text_duration(oldest, (int64_t)(replay->frames / (uint64_t)rate));
+        fprintf(stderr, ", ETA %s at %" PRId64 " frames/s", oldest, rate);
+    }
+    fputc('\n', stderr);
 }
 
 /* Remembers (sequence, frames offered so far) at growing distances: enough to count what is settled
