@@ -266,23 +266,30 @@ static void a_running_relay_hears(void **state)
     struct slsr_stop wake;
     struct slsr_err err;
     struct slsr_control control;
+    int ready[2]; /* the parent waits for news: only then the order comes */
     int status;
+    char c = 0;
     pid_t child;
 
     (void)state;
+    assert_int_equal(pipe(ready), 0);
     fflush(stdout);
     child = fork(); /* before the environment is open: LMDB does not survive a fork */
     if (child == 0) {
-        slsr_stop_wait(NULL, 300);
+        if (read(ready[0], &c, 1) != 1)
+            _exit(1);
         order(SLSR_ORDER_PAUSE, 0, 0, 0);
         _exit(0);
     }
     spool = open_it(SLSR_SPOOL_WRITE);
     assert_int_equal(slsr_stop_init(&wake, &err), 0);
     slsr_control_attach(spool, "siem", &wake);
+    assert_int_equal(write(ready[1], &c, 1), 1);
     assert_true(slsr_stop_wait(&wake, 60000));
     slsr_control_detach(spool, &wake);
     slsr_stop_fini(&wake);
+    close(ready[0]);
+    close(ready[1]);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(slsr_control_take(spool, "siem", &control, &err), 0);

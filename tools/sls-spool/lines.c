@@ -98,12 +98,17 @@ struct line *lines_find(const struct lines *lines, uint64_t key)
 static bool grow(struct lines *lines)
 {
     const uint32_t size = lines->size > 0 ? lines->size * 2 : 65536;
-    struct line *items = realloc(lines->items, (size_t)size * sizeof(*items));
-    uint32_t *slots = items != NULL ? calloc((size_t)size * 2, sizeof(*slots)) : NULL;
+    struct line *items;
+    uint32_t *slots;
 
-    if (items != NULL)
-        lines->items = items;
-    if (slots == NULL || size > UINT32_MAX / 4)
+    if (size > UINT32_MAX / 4)
+        return false;
+    items = realloc(lines->items, (size_t)size * sizeof(*items));
+    if (items == NULL)
+        return false;
+    lines->items = items;
+    slots = calloc((size_t)size * 2, sizeof(*slots));
+    if (slots == NULL)
         return false;
     free(lines->slots);
     lines->slots = slots;

@@ -27,10 +27,8 @@ struct verb {
     size_t words;     /* that may stand behind it */
 };
 
-#define ORDER                                                                                      \
-    (OPTION_BIT(OPT_TARGET) | OPTION_BIT(OPT_DRY_RUN) | OPTION_BIT(OPT_REASON) |                   \
-     OPTION_BIT(OPT_YES))
-#define SHOW (OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT))
+#define ORDER (OPTION_BIT(OPT_DRY_RUN) | OPTION_BIT(OPT_REASON) | OPTION_BIT(OPT_YES))
+#define SHOW  (OPTIONS_SELECT | OPTION_BIT(OPT_REVERSE) | OPTION_BIT(OPT_COUNT))
 
 static const struct verb verbs[] = {
     {"status", verb_status,
@@ -57,10 +55,10 @@ static const struct verb verbs[] = {
     {"skip", verb_order, ORDER | OPTIONS_SELECT, 0},
     {"requeue", verb_order, ORDER | OPTIONS_SELECT, 0},
     {"purge", verb_order, ORDER | OPTIONS_SELECT, 0},
-    {"pause", verb_order, ORDER, 0},
-    {"resume", verb_order, ORDER, 0},
-    {"flush", verb_order, ORDER, 0},
-    {"seek", verb_order, ORDER, 1},
+    {"pause", verb_order, ORDER | OPTION_BIT(OPT_TARGET), 0},
+    {"resume", verb_order, ORDER | OPTION_BIT(OPT_TARGET), 0},
+    {"flush", verb_order, ORDER | OPTION_BIT(OPT_TARGET), 0},
+    {"seek", verb_order, ORDER | OPTION_BIT(OPT_TARGET), 1},
     {"replay", verb_replay,
      OPTIONS_SELECT | OPTION_BIT(OPT_TO) | OPTION_BIT(OPT_RATE) | OPTION_BIT(OPT_YES) |
          OPTION_BIT(OPT_TIMEOUT) | OPTION_BIT(OPT_LIST) | OPTION_BIT(OPT_RESUME) |
