@@ -90,7 +90,8 @@ def test_query(program):
                           ("* | where level = 'it''s' or \"level\" = 'ERROR'", 1)):
         assert run(query, begin, 100)[0]['x-log-count'] == str(groups), query
     for bad in ("level = 'x'", '* | where', "* | where level = x", '* | stats count(*)', "* | where (level = 'a'",
-                "* | where level = 'a", '* | where ' + '(' * 300):
+                "* | where level = 'a", '* | where ' + '(' * 300, '* | where ' + 'not ' * 300 + "a = 'b'",
+                "* | where a = 'b'" + " or a = 'b'" * 5000, "* | where a in ('b'" + ", 'b'" * 9000 + ')'):
         query = urllib.parse.urlencode({'type': 'log', 'cursor': begin, 'count': 1, 'query': bad, 'pullMode': 'scan_on_stream'})
         sim.refused(400, 'ParameterInvalid', 'GET', LS + '/shards/0', query)
     sim.close()

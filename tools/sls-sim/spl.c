@@ -7,7 +7,7 @@
 
 #include "spl.h"
 
-enum { DEPTH_MAX = 64 };
+enum { DEPTH_MAX = 64, TERMS_MAX = 500 }; /* the tree is walked by recursion */
 
 enum node_kind { NODE_AND, NODE_OR, NODE_NOT, NODE_EQUAL, NODE_LIKE, NODE_NULL, NODE_NUMBER };
 
@@ -30,6 +30,7 @@ struct parser {
     const char *at;
     char *why;
     int depth;
+    int terms;
 };
 
 static void free_node(struct node *n)
@@ -147,6 +148,10 @@ static struct node *any_of(struct parser *p, const char *field)
         char *text = literal(p);
         struct node *one;
 
+        if (text != NULL && ++p->terms > TERMS_MAX) {
+            free(text);
+            text = complain(p, "a shorter condition");
+        }
         if (text == NULL) {
             free_node(all);
             return NULL;
@@ -255,7 +260,7 @@ static struct node *parse_single(struct parser *p)
     struct node *n;
     char *field;
 
-    if (++p->depth > DEPTH_MAX)
+    if (++p->depth > DEPTH_MAX || ++p->terms > TERMS_MAX)
         return complain(p, "a simpler condition");
     if (take(p, "not")) {
         n = parse_single(p);
