@@ -35,6 +35,20 @@ static struct {
 static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
 static const int priority[] = {3, 4, 5, 6, 7};
 
+/* $JOURNAL_STREAM is "device:inode" of the journal's socket (systemd.exec(5)): a child whose stderr
+ * was redirected inherits the variable, but not the socket. */
+static bool stderr_is_journal(void)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    struct stat st;
+    char *colon;
+
+    if (text == NULL || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    return strtoull(text, &colon, 10) == st.st_dev && *colon == ':' &&
+           strtoull(colon + 1, NULL, 10) == st.st_ino;
+}
+
 int diag_open(const struct slsr_log_config *config, const char *program, struct slsr_err *err)
 {
     int rc = 0;
@@ -45,7 +59,7 @@ int diag_open(const struct slsr_log_config *config, const char *program, struct 
     sink.json = config->json;
     sink.max_bytes = config->max_size_bytes;
     sink.backups = config->backups;
-    sink.journal = config->file == NULL && getenv("JOURNAL_STREAM") != NULL;
+    sink.journal = config->file == NULL && stderr_is_journal();
     if (config->file != NULL) {
         snprintf(sink.file, sizeof sink.file, "%s", config->file);
         sink.fd = open(sink.file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);

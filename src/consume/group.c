@@ -16,6 +16,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/diag.h"
 #include "base/progress.h"
 
@@ -70,6 +71,7 @@ static void start_worker(struct consume *g, uint32_t shard)
     note_set(g, &w->note, "starting", NULL);
     pthread_mutex_lock(&g->lock);
     g->workers[g->worker_count++] = w;
+    count_add(COUNT_REBALANCES, g->stream.logstore, "gained", 1);
     pthread_mutex_unlock(&g->lock);
     if (pthread_create(&w->thread, NULL, shard_run, w) == 0)
         return;
@@ -95,6 +97,7 @@ static void reap(struct consume *g)
             g->workers[kept++] = w;
             continue;
         }
+        count_add(COUNT_REBALANCES, g->stream.logstore, "lost", 1);
         pthread_join(w->thread, NULL); /* it has nothing left to do */
         slsr_stop_fini(&w->stop);
         free(w);

@@ -323,6 +323,7 @@ static int pull_failed(struct run *r, int rc, struct slsr_err *err)
 static int turn(struct run *r, struct slsr_err *err)
 {
     struct client_pull pull;
+    int64_t began_ns;
     bool at_end;
     int rc = fenced(r, err);
 
@@ -330,8 +331,10 @@ static int turn(struct run *r, struct slsr_err *err)
         rc = reserve(r, err);
     if (rc != 0)
         return rc;
+    began_ns = clock_mono_ns();
     rc = client_pull(r->client, r->stream.logstore, r->stream.shard, r->cursor, (int)r->count,
                      &pull, err);
+    count_observe(COUNT_PULL_SECONDS, (double)(clock_mono_ns() - began_ns) / 1e9);
     if (rc != 0)
         return pull_failed(r, rc, err);
     at_end = pull.groups == 0 && strcmp(pull.next, r->cursor) == 0;
