@@ -151,7 +151,8 @@ static bool lz4(struct world *w, const struct asked *q, struct answer *a)
     memcpy(plain, a->body, n);
     memcpy(a->body, &n, 4);
     a->body_n = prefix + lz4_literals(a->body + prefix, plain, n);
-    strcat(a->headers, "x-log-compresstype: lz4\n");
+    snprintf(a->headers + strlen(a->headers), sizeof a->headers - strlen(a->headers),
+             "x-log-compresstype: lz4\n");
     return true;
 }
 

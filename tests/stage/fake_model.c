@@ -163,7 +163,7 @@ static void answer_list(struct world *w, struct answer *a)
                      "%s{\"shardID\":%u,\"status\":\"%s\",\"createTime\":1}",
                      strlen(body) > 1 ? "," : "", i,
                      w->shards[i].readonly ? "readonly" : "readwrite");
-    strcat(body, "]");
+    snprintf(body + strlen(body), sizeof body - strlen(body), "]");
     say_text(a, 200, "", body);
 }
 

@@ -331,8 +331,7 @@ static void keys_that_make_no_sense(void **state)
                                       "null",
                                       "{\"access_key_id\":1,\"access_key_secret\":\"x\"}",
                                       "{\"access_key_id\":\"a\",\"access_key_secret\":\"\"}",
-                                      "{\"access_key_id\":\"a\",\"access_key_id\":\"b\","
-                                      "\"access_key_secret\":\"x\"}"};
+                                      "{\"access_key_id\":\"a\",\"Access_Key_Id\":7}"};
     struct answer_keys keys;
 
     (void)state;

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static void *work(void *arg)
         int64_t now;
 
         assert_int_equal(memory_take(c->memory, &c->stop, &held, want, true, NULL), 0);
-        now = c->in_use += want;
+        now = atomic_fetch_add(&c->in_use, want) + want;
         if (now > c->peak)
             c->peak = now;
         c->in_use -= want;
