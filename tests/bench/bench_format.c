@@ -5,12 +5,18 @@
  *   slsr-bench-format --write DIR MEGABYTES    the corpus as DIR/NNNN.lz4 with NNNN.json, for
  *                                              sls-sim --payloads and sls-relay --preview-file
  *
- * Rows: "memcpy" of the same bytes (what the machine can do), "decode" (lz4 and the scanner, every
- * log visited), "decode+format" (the same and a kv frame for each log). */
+ * Rows: "memcpy" of the same bytes (what the machine can do), "memcpy+scan" (and every byte of the
+ * copy compared as a formatter must: is it a control, is it not ASCII), "decode" (lz4 and the
+ * scanner, every log visited), "decode+format" (the same and a kv frame for each log),
+ * "decode+json"; then what is left without the decoder, and its ratio to memcpy+scan. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include <lz4.h>
 
@@ -185,6 +191,36 @@ static void copy_all(struct bench *b)
     }
 }
 
+/* Plain C; the compiler may use vectors. */
+static void scan_all(struct bench *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        size_t n = b->pulls[i].raw_n;
+        unsigned found = 0;
+        memcpy(b->to, b->from, n);
+        for (size_t k = 0; k < n; k++)
+            found += (uint8_t)(b->to[k] - 0x20) >= 0x5f;
+        b->sum += found;
+    }
+}
+
+#ifdef __SSE2__
+/* The same by 16 bytes at a time: what the copy loop of escape.c is made of. */
+static void scan_all_wide(struct bench *b)
+{
+    const __m128i space = _mm_set1_epi8(0x20), del = _mm_set1_epi8(0x7f);
+    for (size_t i = 0; i < b->count; i++) {
+        size_t n = b->pulls[i].raw_n & ~(size_t)15;
+        memcpy(b->to, b->from, n);
+        for (size_t k = 0; k < n; k += 16) {
+            __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(b->to + k));
+            b->sum += (unsigned)_mm_movemask_epi8(
+                _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del)));
+        }
+    }
+}
+#endif
+
 static void walk(struct bench *b, bool format)
 {
     struct slsr_err err;
@@ -283,10 +319,12 @@ int main(int argc, char **argv)
     }
     b.count = ((size_t)megabytes * 1000000 + PULL_BYTES - 1) / PULL_BYTES;
     b.pulls = calloc(b.count, sizeof(*b.pulls));
-    b.from = calloc(1, 2 * PULL_BYTES);
-    b.to = calloc(1, 2 * PULL_BYTES);
+    b.from = malloc(2 * PULL_BYTES);
+    b.to = malloc(2 * PULL_BYTES);
     if (b.pulls == NULL || b.from == NULL || b.to == NULL)
         abort();
+    memset(b.from, 'x', 2 * PULL_BYTES); /* pages of its own, not the one page of zeros */
+    memset(b.to, 'x', 2 * PULL_BYTES);
     for (size_t i = 0; i < b.count; i++) {
         b.pulls[i] = make_pull(&time_s, &logs);
         raw += b.pulls[i].raw_n;
@@ -301,9 +339,25 @@ int main(int argc, char **argv)
            (double)packed / (double)raw);
     printf("%-16s %s\n", "step", "CPU-s per raw GB");
     printf("%-16s %.3f\n", "memcpy", best(&b, copy_all, rounds, gb));
-    printf("%-16s %.3f\n", "decode", best(&b, decode_all, rounds, gb));
+    double scanned = best(&b, scan_all, rounds, gb);
+    printf("%-16s %.3f   (a byte at a time)\n", "memcpy+scan", scanned);
+#ifdef __SSE2__
+    printf("%-16s %.3f   (16 bytes at a time)\n", "memcpy+scan",
+           best(&b, scan_all_wide, rounds, gb));
+#endif
+    double decoded = best(&b, decode_all, rounds, gb);
+    printf("%-16s %.3f\n", "decode", decoded);
     double formatted = best(&b, format_all, rounds, gb);
     printf("%-16s %.3f   (%zu bytes per frame)\n", "decode+format", formatted, b.out_bytes / logs);
+    format_plan_free(b.plan);
+    config.body = SLSR_BODY_JSON;
+    or_die(format_plan_new(&b.plan, &config, &stream, &err), &err);
+    double json = best(&b, format_all, rounds, gb);
+    printf("%-16s %.3f   (%zu bytes per frame)\n", "decode+json", json, b.out_bytes / logs);
+    printf("%-16s %.3f   (%.1f x memcpy+scan)\n", "format kv", formatted - decoded,
+           (formatted - decoded) / scanned);
+    printf("%-16s %.3f   (%.1f x memcpy+scan)\n", "format json", json - decoded,
+           (json - decoded) / scanned);
 
     for (size_t i = 0; i < b.count; i++)
         free(b.pulls[i].packed);
