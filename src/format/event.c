@@ -91,7 +91,7 @@ static int compile_cef(struct format_plan *plan, const struct slsr_format_config
     e->head_count = 6;
     e->own_severity = c->cef_severity == NULL;
     e->rest = c->cef_fields == SLSR_REST_ALL;
-    strcpy(e->lead, "CEF:0|");
+    snprintf(e->lead, sizeof(e->lead), "CEF:0|");
     text_set_init(&e->head_set, "\\|", true);
     text_set_init(&e->pair_set, c->newline == SLSR_NL_SPACE ? "\\=" : "\\=\n\r", true);
     e->pair_rules = plan->rules;
@@ -109,7 +109,7 @@ static int compile_leef(struct format_plan *plan, const struct slsr_format_confi
     e->head_count = 4;
     e->rest = c->leef_fields == SLSR_REST_ALL;
     e->delimiter = '\t';
-    strcpy(e->lead, c->leef_version == SLSR_LEEF_2 ? "LEEF:2.0|" : "LEEF:1.0|");
+    snprintf(e->lead, sizeof(e->lead), "LEEF:%s|", c->leef_version == SLSR_LEEF_2 ? "2.0" : "1.0");
     if (c->leef_version == SLSR_LEEF_2)
         rc = read_delimiter(e, c->leef_delimiter != NULL ? c->leef_delimiter : "x09", err);
     text_set_init(&e->head_set, "", false);
