@@ -132,6 +132,7 @@ def service(chroot, programs):
                             connect_to="127.0.0.1:" + port_of(chroot, "/tmp/sim.log"))
     config["targets"][0].update(host="127.0.0.1", port=int(port_of(chroot, "/tmp/sink.log")))
     config["spool"]["min_free_disk"] = "1MiB"
+    config["metrics"]["listen"] = "127.0.0.1:0"
     with open(chroot.path("/etc/sls-relay/sls-relay.json"), "w") as file:
         json.dump(config, file)
 

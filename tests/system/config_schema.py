@@ -43,6 +43,15 @@ def by_check(rig, file):
     return rig.run("sls-relay", "-c", file, "--check", code=None)
 
 
+def complete(properties, config, place):
+    """The packaged configuration spells out every key that has a default."""
+    for key, schema in properties.items():
+        if "properties" in schema:
+            complete(schema["properties"], config[key], f"{place}.{key}")
+        elif "default" in schema and key != "cert_path":  # an older name
+            check(key in config, f"etc/sls-relay.json lacks {place}.{key}")
+
+
 def test(rig):
     with open(os.path.join(ROOT, "tests/vectors/config.json"), encoding="utf-8") as table:
         expected = json.load(table)
@@ -58,6 +67,15 @@ def test(rig):
         check(place is None or f"sls-relay: {place}, line " in done.stderr,
               f"{name}: {place} is not in: {done.stderr}")
     print(f"{len(expected)} configurations, {sum(p is None for p in expected.values())} of them good")
+
+    with open(os.path.join(ROOT, "etc/sls-relay.schema.json"), encoding="utf-8") as file:
+        schema = json.load(file)
+    with open(os.path.join(ROOT, "etc/sls-relay.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    complete(schema["$defs"]["source"]["properties"], config["source"], "source")
+    complete(schema["$defs"]["target"]["properties"], config["targets"][0], "targets[0]")
+    for area in ("format", "spool", "log", "metrics"):
+        complete(schema["properties"][area]["properties"], config[area], area)
 
     examples = [file for file in glob.glob(os.path.join(ROOT, "etc/*.json"))
                 if not file.endswith((".schema.json", ".dashboard.json"))]

@@ -151,7 +151,7 @@ static void test_example(void **state)
 
     (void)state;
     assert_int_equal(l.rc, SLSR_ECONFIG);
-    assert_string_equal(all, "$.source.access_key_id:21 $.source.access_key_secret:22");
+    assert_string_equal(all, "$.source.access_key_id:25 $.source.access_key_secret:26");
     free(all);
     unload(&l);
     setenv("SLS_AK_ID", "id", 1);
