@@ -574,7 +574,7 @@ static void bench_flat(const char *dir, int count, char **sizes)
 static void bench_turn(const char *dir, double gb, double live_gb)
 {
     /* small segments for small runs, so that the claim "live and one segment" means something */
-    const double segment = live_gb >= 2 ? 1073741824.0 : live_gb * 1e9 / 8;
+    const double segment = live_gb >= 2 ? 1073741824.0 : live_gb * 1e9 / 4;
     const struct slsr_spool_config like = {.max_size_bytes = (int64_t)(segment * 10),
                                            .retention_size_bytes = 1};
     struct slsr_target_state target;
