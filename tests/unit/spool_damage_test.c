@@ -251,7 +251,9 @@ static void flips_are_survived(void **state)
         restore();
         snprintf(path, sizeof path, "%.63s/%.99s", dir, file->name);
         fd = open(path, O_WRONLY);
-        assert_int_equal(pwrite(fd, &(unsigned char){file->bytes[at] ^ (1u << bit)}, 1, (off_t)at),
+        assert_int_equal(pwrite(fd,
+                                &(unsigned char){(unsigned char)(file->bytes[at] ^ (1u << bit))}, 1,
+                                (off_t)at),
                          1);
         close(fd);
         if (fork() == 0) {
