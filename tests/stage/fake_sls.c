@@ -229,31 +229,39 @@ struct consume_note note_of(struct world *w, uint32_t shard)
     return note;
 }
 
+/* Waits until every thread of the stage sleeps (or all have left) and returns how many there are:
+ * only then is the world looked at or changed. */
+static unsigned settle(struct world *w)
+{
+    for (unsigned patience = PATIENCE; patience > 0; patience--) {
+        struct consume_figures f;
+        unsigned threads;
+        bool gone;
+
+        figures(w, &f);
+        threads = (unsigned)f.shard_count + 1; /* the group's */
+        gone = strcmp(f.note.state, "left") == 0;
+        consume_figures_free(&f);
+        if (gone || clock_step(threads, clock_mono_ms()))
+            return gone ? 0 : threads;
+        usleep(200);
+    }
+    fail_msg("the stage hangs");
+    return 0;
+}
+
 bool world_until(struct world *w, condition *holds, int64_t ms)
 {
     const int64_t limit = clock_mono_ms() + ms;
-    unsigned patience = PATIENCE;
 
     for (;;) {
-        struct consume_figures f;
-        bool stepped;
-        size_t threads;
+        const unsigned threads = settle(w);
 
         if (holds != NULL && holds(w))
             return true;
         if (clock_mono_ms() >= limit)
             return false;
-        figures(w, &f);
-        threads = f.shard_count + 1; /* the group's */
-        consume_figures_free(&f);
-        stepped = clock_step((unsigned)threads, limit);
-        if (!stepped) {
-            if (patience-- == 0)
-                fail_msg("the stage hangs");
-            usleep(200);
-        } else {
-            patience = PATIENCE;
-        }
+        clock_step(threads, limit);
     }
 }
 
