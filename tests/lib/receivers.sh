@@ -132,6 +132,7 @@ EOF
 
 syslogng_start() {
     local dir=$1 work=$2 port=$3 out=$4 modules libraries version transport='transport("tcp")'
+    # shellcheck disable=SC2016  # the daemon's macro
     local source form='$MSG\n'
     mkdir -p "$work" || return 1
     modules=$(dirname "$(find "$dir/usr/lib" -name libaffile.so -print -quit)")
