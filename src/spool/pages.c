@@ -96,7 +96,7 @@ static int read_at(const struct check *c, uint64_t offset, unsigned char *out, s
         return slsr_fail_errno(c->err, SLSR_ECORRUPT, errno, "cannot read %s at %llu", c->path,
                                (unsigned long long)offset);
     return slsr_fail(c->err, SLSR_ECORRUPT, "%s ends at %llu, inside a page", c->path,
-                     (unsigned long long)(offset + (uint64_t)n));
+                     (unsigned long long)offset + (unsigned long long)n);
 }
 
 static struct db db_of(const unsigned char *p)
