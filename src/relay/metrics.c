@@ -183,8 +183,8 @@ static bool split(const char *listen, char host[ADDRESS_BYTES], char port[8])
     memcpy(host, listen, n);
     host[n] = '\0';
     if (n == 0)
-        strcpy(host, "127.0.0.1");
-    strcpy(port, digits);
+        snprintf(host, ADDRESS_BYTES, "127.0.0.1");
+    snprintf(port, 8, "%s", digits);
     return true;
 }
 
