@@ -13,7 +13,9 @@ import shutil
 import harness
 from harness import check, wait_until
 
-LOGS = harness.env_number("SLSR_LOGS", 12000)
+LOGS = max(harness.env_number("SLSR_LOGS", 12000), 8000)
+NEEDED = 4500  # frames that must still be to come when the target is paused
+base = {}  # file -> size of what came before the story begins
 
 
 def order(rig, *arguments, code=0):
@@ -34,6 +36,7 @@ def received(path):
     """Provenance -> how often."""
     seen = {}
     with open(path, "rb") as file:
+        file.seek(base.get(path, 0))
         for line in file:
             mark = harness.provenance(line)
             if mark is not None and line.endswith(b"\n"):
@@ -62,6 +65,19 @@ def wait_times(rig, sink_file, low, high, *selectors):
     wait_until(f"{len(wanted)} frames of {selectors} arrived {low}..{high} times", ask, 60, 0.2)
 
 
+def begin_at(rig, out, acked):
+    """On a slow machine nearly all had gone out before the pause: back to where enough is to come.
+    Returns the last sequence that was taken; what the receiver has so far is left out of the counts."""
+    wait_until("what was taken is in the file", lambda: len(received(out)) >= acked)
+    if acked > LOGS - NEEDED:
+        rig.wait_spooled(LOGS)
+        order(rig, "seek", "-t", "siem", str(LOGS - NEEDED + 1))
+        wait_until("the seek is taken over", lambda: target(rig)["acked_seq"] == LOGS - NEEDED)
+        acked = LOGS - NEEDED
+    base[out] = os.path.getsize(out)
+    return acked
+
+
 def under_load(rig, sink, out):
     wait_until("traffic", lambda: (target(rig) or {}).get("acked_seq", 0) > 200)
     check(order(rig, "pause", "-t", "siem", "--reason", "change window", "--dry-run")["dry_run"],
@@ -71,7 +87,7 @@ def under_load(rig, sink, out):
     check(paused["taken_over"], "the relay did not take the pause over")
     wait_state(rig, "paused")
     check("change window" in target(rig)["last_error"], "the reason of the pause is not shown")
-    acked = target(rig)["acked_seq"]
+    acked = begin_at(rig, out, target(rig)["acked_seq"])
     rig.wait_spooled(acked + 4000)
     check(target(rig)["acked_seq"] == acked, "frames went out while paused")
     first = acked + 1
@@ -161,9 +177,11 @@ def refusals(rig):
 def ledger(rig):
     entries = [json.loads(line) for line in rig.spool("-o", "jsonl", "gaps").stdout.splitlines()]
     kinds = [e["kind"] for e in entries]
+    check([e["id"] for e in entries] == list(range(1, len(entries) + 1)), "ids are not dense")
+    if kinds[1] == "seek":  # begin_at
+        del kinds[1], entries[1]
     check(kinds == ["pause", "hold", "skip", "purge", "resume", "release", "requeue", "requeue",
                     "seek", "seek", "flush", "requeue"], f"the ledger is {kinds}")
-    check([e["id"] for e in entries] == list(range(1, len(entries) + 1)), "ids are not dense")
     check(entries[1]["text"] == "evidence" and entries[1]["frames"] == 200 and entries[1]["who"],
           f"the ledger's hold is {entries[1]}")
 
