@@ -111,7 +111,7 @@ static void count(struct run *r)
     if (first == 0 || (r->state.peer_cert_expires_ms != 0 && r->state.peer_cert_expires_ms < first))
         first = r->state.peer_cert_expires_ms;
     if (first != 0)
-        count_set(COUNT_TARGET_CERT_EXPIRY_SECONDS, name, NULL, (double)(first / 1000));
+        count_set(COUNT_TARGET_CERT_EXPIRY_SECONDS, name, NULL, (double)first / 1000);
 }
 
 static void measure_rate(struct run *r, int64_t now_ms)
