@@ -277,7 +277,7 @@ def test_usage(rig):
     if not os.path.exists("/etc/sls-relay/sls-relay.json"):
         refused("no configuration was loaded", *spool, "replay", "-t", "siem")
     refused("no such target", *spool, "-c", rig.config(9), "replay", "-t", "nobody")
-    for bad in ("127.0.0.1:514", "http://127.0.0.1", "tcp://", "tcp://h:0", "tls://h:1"):
+    for bad in ("127.0.0.1:514", "http://127.0.0.1", "tcp://", "tcp://h:0", "gopher://h:1"):
         refused("--to", *spool, "replay", "--to", bad)
     check(rig.run("sls-spool", "--version").stdout.startswith("sls-spool "), "--version")
     help_ = rig.run("sls-spool", "--help").stdout
