@@ -95,8 +95,25 @@ static bool seed_time(struct format_plan *plan, int64_t *time_s)
            *time_s >= first && *time_s < last;
 }
 
+/* How a kv body is written. */
+enum shape {
+    SHAPE_KNOWN, /* all keys are known and different */
+    SHAPE_PLAIN, /* all keys are different, none is reserved */
+    SHAPE_OTHER  /* as a map of text; all other bodies too */
+};
+
+static enum shape shape_of(struct format_plan *plan, const struct slsr_log *log)
+{
+    if (plan->body != SLSR_BODY_KV || plan->protocol == SLSR_SEED)
+        return SHAPE_OTHER;
+    if (keys_match(plan, log))
+        return SHAPE_KNOWN;
+    return kv_is_plain(plan, log) ? SHAPE_PLAIN : SHAPE_OTHER;
+}
+
 /* The body, or NULL when there is no MSG at all. */
-static char *put_body(struct format_plan *plan, char *out, const struct slsr_log *log, bool plain)
+static char *put_body(struct format_plan *plan, char *out, const struct slsr_log *log,
+                      enum shape shape)
 {
     char *end;
     switch (plan->body) {
@@ -107,7 +124,9 @@ static char *put_body(struct format_plan *plan, char *out, const struct slsr_log
     case SLSR_BODY_JSON:
         return json_put(plan, out);
     case SLSR_BODY_KV:
-        if (!plain)
+        if (shape == SHAPE_KNOWN)
+            return kv_put_known(plan, out, log);
+        if (shape == SHAPE_OTHER)
             return kv_put_flat(plan, out);
         end = plan->quote == SLSR_KV_ESCAPE || plan->quote == SLSR_KV_ALWAYS
                   ? NULL
@@ -146,11 +165,11 @@ static bool wanted(struct format_plan *plan, const struct slsr_log *log, uint32_
 }
 
 /* Is the log a map of text before it is printed? */
-static bool needs_flat(const struct format_plan *plan, bool plain)
+static bool needs_flat(const struct format_plan *plan, enum shape shape)
 {
     if (plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF)
         return plan->event.rest;
-    return plan->body == SLSR_BODY_JSON || (plan->body == SLSR_BODY_KV && !plain);
+    return plan->body == SLSR_BODY_JSON || (plan->body == SLSR_BODY_KV && shape == SHAPE_OTHER);
 }
 
 static uint32_t clamp_u32(int64_t n)
@@ -170,7 +189,8 @@ static int too_big(const struct format_plan *plan, const struct slsr_log *log,
 
 /* Header and body behind each other at the end of the batch; the frame is closed here. */
 static int put_frame(struct format_plan *plan, const struct slsr_log *log, struct slsr_batch *batch,
-                     struct slsr_frame_meta meta, int64_t time_s, bool plain, struct slsr_err *err)
+                     struct slsr_frame_meta meta, int64_t time_s, enum shape shape,
+                     struct slsr_err *err)
 {
     size_t most = 0;
     int rc = header_log(plan, err);
@@ -178,7 +198,7 @@ static int put_frame(struct format_plan *plan, const struct slsr_log *log, struc
         rc = prepare_body(plan, log, &most, err);
     if (rc != 0)
         return rc;
-    size_t room = header_max(plan) + most + FRAME_DIGITS_MAX + 1 + TEXT_SLACK + 32;
+    size_t room = header_max(plan) + most + FRAME_DIGITS_MAX + 1 + TEXT_SLACK + KNOWN_TEXT_MAX;
     if (!batch_reserve(batch, room))
         return slsr_fail(err, SLSR_ENOMEM,
                          "no memory for a message of up to %zu bytes behind %zu bytes of the batch",
@@ -187,7 +207,7 @@ static int put_frame(struct format_plan *plan, const struct slsr_log *log, struc
     char *sd_end = header_put(plan, message, time_s, log->time_ns, meta.index);
     char *body = sd_end + plan->lead_in_n;
     memcpy(sd_end, plan->lead_in, sizeof(plan->lead_in));
-    char *end = put_body(plan, body, log, plain);
+    char *end = put_body(plan, body, log, shape);
     if (end == NULL)
         end = body = sd_end; /* no MSG: no space behind the header either */
     if (plan->lead_in_n > 1 && plan->rules.utf8 == SLSR_UTF8_KEEP && end > body &&
@@ -231,9 +251,8 @@ int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr
     }
 
     int64_t time_s = log->time_s;
-    bool plain =
-        plan->body == SLSR_BODY_KV && plan->protocol != SLSR_SEED && kv_is_plain(plan, log);
-    if (needs_flat(plan, plain)) {
+    enum shape shape = shape_of(plan, log);
+    if (needs_flat(plan, shape)) {
         rc = flatten(&plan->flat, log, plan->protocol == SLSR_SEED, plan->select, err);
         if (rc != 0)
             return rc;
@@ -247,5 +266,5 @@ int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr
     }
     struct slsr_frame_meta meta = {0, plan->cursor_is_number ? log->group : 0, index,
                                    clamp_u32(time_s), log->time_ns};
-    return put_frame(plan, log, batch, meta, time_s, plain, err);
+    return put_frame(plan, log, batch, meta, time_s, shape, err);
 }

@@ -3,7 +3,8 @@
  *
  * The good path: topic, source and tags of a group are text already (kv_group, once per group); a
  * log whose keys are all different and none of which starts with "__" is that text and then its
- * fields, one after the other. All other logs go through flatten().
+ * fields, one after the other; keys.c knows the keys' text from the logs before. All other logs go
+ * through flatten().
  *
  * Nobody can forge a pair (format.kv_quote): a value that holds the separator, ends with the
  * beginning of one or begins with a quote is written in quotes, so is such a key or one with "=".
@@ -176,6 +177,28 @@ char *kv_put_plain(const struct format_plan *plan, char *out, const struct slsr_
         seen |= (uint64_t)(*key == '"') | (*value == '"');
     }
     return seen == 0 ? out : NULL;
+}
+
+char *kv_put_key(const struct format_plan *plan, char *out, struct slsr_bytes key)
+{
+    out = put_careful(plan, put_sep(plan, out), "", key, true);
+    *out = '=';
+    return out + 1;
+}
+
+char *kv_put_value(const struct format_plan *plan, char *out, struct slsr_bytes value)
+{
+    uint64_t seen = 0;
+    if (plan->quote == SLSR_KV_NONE)
+        return text_put(out, value, &plan->rules);
+    *out = 0;
+    char *end = text_put_mark(out, value, &plan->rules, plan->sep[0], plan->sep[0], &seen);
+    return seen == 0 && *out != '"' ? end : put_careful(plan, out, "", value, false);
+}
+
+char *kv_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log)
+{
+    return keys_put(plan, put_lead(plan, out, log), log);
 }
 
 char *kv_put_careful(const struct format_plan *plan, char *out, const struct slsr_log *log)

@@ -341,6 +341,7 @@ static int fill(struct format_plan *plan, const struct slsr_format_config *c,
         rc = make_levels(plan, c, err);
     if (rc == 0)
         rc = make_body(plan, c, err);
+    keys_init(plan);
     if (rc == 0 && c->filter != NULL)
         rc = slsr_wrap(
             err, filter_compile(&plan->filter, &plan->slots, c->filter, strlen(c->filter), 1, err),

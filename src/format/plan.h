@@ -55,6 +55,30 @@ struct key_set {
     size_t count, size, mask, last;
 };
 
+/* Keys that logs brought before, each with its text in the kv body (keys.c). */
+enum {
+    KNOWN_MAX = 128,
+    KNOWN_TABLE = 512,
+    KNOWN_NONE = 255,
+    KNOWN_KEY_MAX = 40,
+    KNOWN_SEP_MAX = 16,
+    KNOWN_TEXT_MAX = 48
+};
+
+struct known_keys {
+    bool on;
+    uint8_t first; /* of the last log; KNOWN_NONE at first */
+    size_t count, misses;
+    uint8_t ids[KNOWN_MAX]; /* of this log's keys */
+    uint8_t table[KNOWN_TABLE];
+    struct known_key {
+        uint8_t n, text_n;
+        uint8_t next; /* what followed it the last time */
+        char key[KNOWN_KEY_MAX];
+        char text[KNOWN_TEXT_MAX]; /* "||key=" */
+    } items[KNOWN_MAX];
+};
+
 struct format_plan {
     enum slsr_format_protocol protocol;
     enum slsr_body body;
@@ -106,6 +130,7 @@ struct format_plan {
     struct text_buf lead; /* topic and source as kv */
     struct text_buf tags; /* tags as kv, each with sep in front */
     bool tags_distinct;
+    struct known_keys known;
     struct text_buf sd_group; /* provenance up to the index */
 
     /* The pull, for provenance and meta. */
@@ -163,6 +188,18 @@ char *kv_put_careful(const struct format_plan *plan, char *out, const struct sls
 char *kv_put_flat(const struct format_plan *plan, char *out);
 char *json_put(const struct format_plan *plan, char *out);
 const struct slsr_bytes *raw_find(const struct format_plan *plan, const struct slsr_log *log);
+
+/* Pieces of it by the quoting rule: "||key=", and a value. Twice the room of what they give. */
+char *kv_put_key(const struct format_plan *plan, char *out, struct slsr_bytes key);
+char *kv_put_value(const struct format_plan *plan, char *out, struct slsr_bytes value);
+char *kv_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log);
+
+/* keys.c */
+void keys_init(struct format_plan *plan);
+/* True: all keys of the log are different and known; keys_put writes its fields. */
+bool keys_match(struct format_plan *plan, const struct slsr_log *log);
+/* Writes up to KNOWN_TEXT_MAX bytes past the end. */
+char *keys_put(const struct format_plan *plan, char *out, const struct slsr_log *log);
 
 /* event.c, body template: into plan->built. */
 int event_compile(struct format_plan *plan, const struct slsr_format_config *config,

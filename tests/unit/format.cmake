@@ -1,4 +1,5 @@
 slsr_unit(format_golden_test format_golden_test.c)
+slsr_unit(format_keys_test format_keys_test.c)
 slsr_unit(format_plan_test format_plan_test.c)
 slsr_unit(format_property_test format_property_test.c)
 slsr_unit(format_text_test format_text_test.c)
