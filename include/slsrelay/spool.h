@@ -170,6 +170,29 @@ int slsr_spool_shards(struct slsr_spool *spool, struct slsr_shard_state **out, s
 int slsr_spool_shard_note(struct slsr_spool *spool, const struct slsr_stream *stream,
                           const char *reported, int64_t lag_s, struct slsr_err *err);
 
+/* --- sources --- */
+/* How reading one logstore fares, in the relay's words, so that a tool can tell why nothing comes.
+ */
+struct slsr_source_state {
+    char project[SLSR_NAME_MAX + 1];
+    char logstore[SLSR_NAME_MAX + 1];
+    char consumer_group[SLSR_NAME_MAX + 1];
+    char state[16];   /* "ok", "starting", or the trouble's word: "network" "credentials" ... */
+    char error[256];  /* one sentence, "" when all is well; never a secret */
+    int64_t since_ms; /* wall clock: since when it is so */
+    uint32_t shards;  /* that the relay works on */
+    uint32_t stuck_shards; /* of these with a trouble of their own */
+};
+/* The relay's word on a logstore; on disk on return. Any thread. */
+int slsr_spool_source_note(struct slsr_spool *spool, const struct slsr_source_state *state,
+                           struct slsr_err *err);
+/* All of them, as last noted; the caller frees the array with free(). */
+int slsr_spool_sources(struct slsr_spool *spool, struct slsr_source_state **out, size_t *count,
+                       struct slsr_err *err);
+/* Forgets what is no longer read: every logstore that is not among these. */
+int slsr_spool_sources_keep(struct slsr_spool *spool, const struct slsr_stream *streams,
+                            size_t count, struct slsr_err *err);
+
 /* --- figures --- */
 struct slsr_spool_stat {
     uint64_t frames, bytes; /* stored: frames and their wire bytes */

@@ -23,6 +23,8 @@ struct slsr_status {
     size_t target_count;
     struct slsr_shard_state *shards;
     size_t shard_count;
+    struct slsr_source_state *sources; /* state is "stopped" when no relay runs */
+    size_t source_count;
 };
 
 /* Reads all of it from the spool, live or not. Frames may come in between two questions, so that
@@ -36,6 +38,7 @@ void slsr_status_write(FILE *out, const struct slsr_status *status, bool one_lin
 /* Parts of it: the object of one target, of one shard, and the totals without braces. */
 void slsr_status_write_target(FILE *out, const struct slsr_target_figures *target);
 void slsr_status_write_shard(FILE *out, const struct slsr_shard_state *shard);
+void slsr_status_write_source(FILE *out, const struct slsr_source_state *source, int64_t now_ms);
 void slsr_status_write_totals(FILE *out, const struct slsr_spool_stat *stat);
 
 #endif

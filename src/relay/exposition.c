@@ -84,6 +84,14 @@ static void shards(FILE *out, const struct slsr_status *status)
         count_write_label(out, shard->logstore);
         fprintf(out, "\",shard=\"%" PRIu32 "\"} %" PRId64 "\n", shard->shard, shard->lag_s);
     }
+    head(out, "source_up", "gauge", "1 while the logstore is read without trouble.");
+    for (size_t i = 0; i < status->source_count; i++) {
+        fputs(PREFIX "source_up{project=\"", out);
+        count_write_label(out, status->sources[i].project);
+        fputs("\",logstore=\"", out);
+        count_write_label(out, status->sources[i].logstore);
+        fprintf(out, "\"} %d\n", status->sources[i].error[0] == '\0');
+    }
     gauge(out, "shards_owned", (double)owned, "Shards that this relay reads.");
 }
 

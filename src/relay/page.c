@@ -140,7 +140,21 @@ static void source_card(FILE *out, const struct page *p)
         fputs(i == 0 ? " of " : ", ", out);
         page_html(out, p->watch->config->sources[i].project);
     }
-    fputs("</p></section>\n", out);
+    fputs("</p>\n", out);
+    for (size_t i = 0; i < s->source_count; i++) {
+        const struct slsr_source_state *source = &s->sources[i];
+
+        if (source->error[0] == '\0')
+            continue;
+        fputs("<p class=\"note\"><b>", out);
+        page_html(out, source->logstore);
+        fputs(": ", out);
+        page_html(out, source->state);
+        fputs("</b> ", out);
+        page_html(out, source->error);
+        fputs("</p>\n", out);
+    }
+    fputs("</section>\n", out);
 }
 
 static void spool_card(FILE *out, const struct page *p)

@@ -123,16 +123,39 @@ static int start_senders(struct relay *relay, struct slsr_err *err)
     return rc;
 }
 
+/* The spool forgets the logstores that are no longer read. */
+static int keep_sources(struct relay *relay, size_t count, struct slsr_err *err)
+{
+    struct slsr_stream *streams = calloc(count, sizeof *streams);
+    size_t n = 0;
+    int rc;
+
+    if (streams == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for the sources");
+    for (size_t i = 0; i < relay->config->source_count; i++)
+        for (size_t j = 0; j < relay->config->sources[i].logstore_count; j++)
+            streams[n++] = (struct slsr_stream){.project = relay->config->sources[i].project,
+                                                .logstore = relay->config->sources[i].logstores[j]};
+    rc = slsr_spool_sources_keep(relay->spool, streams, n, err);
+    free(streams);
+    return rc;
+}
+
 static int start_consumers(struct relay *relay, struct slsr_err *err)
 {
     const struct slsr_config *config = relay->config;
     size_t count = 0;
+    int rc;
 
     for (size_t i = 0; i < config->source_count; i++)
         count += config->sources[i].logstore_count;
     relay->consumers = calloc(count, sizeof(struct consume *));
-    if (relay->consumers == NULL)
+    relay->noted = calloc(count, sizeof *relay->noted);
+    if (relay->consumers == NULL || relay->noted == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for the consumers");
+    rc = keep_sources(relay, count, err);
+    if (rc != 0)
+        return rc;
     for (size_t i = 0; i < config->source_count; i++)
         for (size_t j = 0; j < config->sources[i].logstore_count; j++) {
             const struct slsr_source_config *source = &config->sources[i];
@@ -146,7 +169,7 @@ static int start_consumers(struct relay *relay, struct slsr_err *err)
                 .abort = &relay->abort,
                 .fatal = on_fatal,
                 .ctx = relay};
-            const int rc = consume_start(&relay->consumers[relay->consumer_count], &options, err);
+            rc = consume_start(&relay->consumers[relay->consumer_count], &options, err);
 
             if (rc != 0)
                 return rc;
@@ -356,6 +379,7 @@ static void close_all(struct relay *relay)
     if (relay->signal_fd >= 0)
         close(relay->signal_fd);
     free(relay->consumers);
+    free(relay->noted);
     free(relay->senders);
     for (size_t i = 0; i < relay->loaded_count; i++)
         slsr_config_free(relay->loaded[i]);

@@ -10,6 +10,8 @@
 
 #include "relay/internal.h"
 
+#include "consume/consume.h"
+
 #include "base/clock.h"
 #include "base/diag.h"
 
@@ -54,6 +56,51 @@ static void say_status(struct relay *relay)
     slsr_status_free(&status);
 }
 
+/* The group's trouble, or the first of a shard. */
+static void sum_up(const struct consume_figures *figures, struct slsr_source_state *out)
+{
+    const struct consume_note *note = &figures->note;
+
+    *out = (struct slsr_source_state){.shards = (uint32_t)figures->shard_count};
+    for (size_t i = 0; i < figures->shard_count; i++) {
+        const struct consume_note *own = &figures->shards[i].note;
+
+        if (own->error[0] == '\0')
+            continue;
+        if (note->error[0] == '\0')
+            note = own;
+        out->stuck_shards++;
+    }
+    snprintf(out->project, sizeof out->project, "%s", figures->project);
+    snprintf(out->logstore, sizeof out->logstore, "%s", figures->logstore);
+    snprintf(out->consumer_group, sizeof out->consumer_group, "%s", figures->group);
+    snprintf(out->state, sizeof out->state, "%s", note->state);
+    snprintf(out->error, sizeof out->error, "%.*s", (int)sizeof out->error - 1, note->error);
+    out->since_ms = note->since_ms;
+}
+
+/* Tells the spool, and so every tool, how reading fares: when that has changed. */
+static void note_sources(struct relay *relay)
+{
+    if (slsr_stop_requested(&relay->pull_stop))
+        return; /* the consumers are leaving, another thread may be freeing them */
+    for (size_t i = 0; i < relay->consumer_count; i++) {
+        struct consume_figures figures;
+        struct slsr_source_state state;
+        struct slsr_source_state *noted = &relay->noted[i];
+
+        if (consume_figures(relay->consumers[i], &figures, NULL) != 0)
+            continue;
+        sum_up(&figures, &state);
+        consume_figures_free(&figures);
+        if (strcmp(state.state, noted->state) == 0 && strcmp(state.error, noted->error) == 0 &&
+            state.shards == noted->shards && state.stuck_shards == noted->stuck_shards)
+            continue;
+        if (slsr_spool_source_note(relay->spool, &state, NULL) == 0)
+            *noted = state; /* else again in a second */
+    }
+}
+
 void service_tick(struct relay *relay)
 {
     const int64_t now = clock_mono_ms();
@@ -64,6 +111,7 @@ void service_tick(struct relay *relay)
     if (now >= relay->next_sample_ms) {
         relay->next_sample_ms = now + HISTORY_STEP_MS;
         watch_sample(&relay->watch);
+        note_sources(relay);
         if (getenv("NOTIFY_SOCKET") != NULL)
             say_status(relay);
     }

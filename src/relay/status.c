@@ -56,6 +56,10 @@ int slsr_status_read(struct slsr_status *status, struct slsr_spool *spool, struc
         if (status->targets == NULL)
             rc = slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
     }
+    if (rc == 0)
+        rc = slsr_spool_sources(spool, &status->sources, &status->source_count, err);
+    for (size_t i = 0; !status->stat.live && i < status->source_count; i++)
+        snprintf(status->sources[i].state, sizeof status->sources[i].state, "stopped");
     for (size_t i = 0; rc == 0 && i < count; i++) {
         status->targets[i].state = states[i];
         rc = read_target(&status->targets[i], status, spool, err);
@@ -72,6 +76,7 @@ void slsr_status_free(struct slsr_status *status)
 {
     free(status->targets);
     free(status->shards);
+    free(status->sources);
     *status = (struct slsr_status){0};
 }
 
@@ -107,6 +112,24 @@ void slsr_status_write_shard(FILE *out, const struct slsr_shard_state *shard)
     fputc('}', out);
 }
 
+void slsr_status_write_source(FILE *out, const struct slsr_source_state *source, int64_t now_ms)
+{
+    fputs("{\"project\":", out);
+    json_put_string(out, source->project);
+    fputs(",\"logstore\":", out);
+    json_put_string(out, source->logstore);
+    fputs(",\"consumer_group\":", out);
+    json_put_string(out, source->consumer_group);
+    fputs(",\"state\":", out);
+    json_put_string(out, source->state);
+    json_put_number(out, "since_s",
+                    now_ms > source->since_ms ? (now_ms - source->since_ms) / 1000 : 0);
+    fprintf(out, ",\"shards\":%" PRIu32 ",\"stuck_shards\":%" PRIu32, source->shards,
+            source->stuck_shards);
+    json_put_text(out, "last_error", source->error);
+    fputc('}', out);
+}
+
 void slsr_status_write_totals(FILE *out, const struct slsr_spool_stat *stat)
 {
     fprintf(out,
@@ -134,6 +157,11 @@ void slsr_status_write(FILE *out, const struct slsr_status *status, bool one_lin
     for (size_t i = 0; i < status->shard_count; i++) {
         fprintf(out, "%s%s", i == 0 ? "" : ",", item);
         slsr_status_write_shard(out, &status->shards[i]);
+    }
+    fprintf(out, "],%s\"sources\":[", group);
+    for (size_t i = 0; i < status->source_count; i++) {
+        fprintf(out, "%s%s", i == 0 ? "" : ",", item);
+        slsr_status_write_source(out, &status->sources[i], status->now_ms);
     }
     fputs("]}\n", out);
 }

@@ -31,6 +31,8 @@ int books_open(struct slsr_spool *spool, MDB_txn *txn, bool create)
         rc = mdb_dbi_open(txn, "o", flags, &spool->books.orders);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "j", flags, &spool->books.jobs);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "n", flags, &spool->books.sources);
     return rc;
 }
 

@@ -59,7 +59,7 @@ struct target {
 /* Databases of ack.mdb beside the positions (books.h). */
 struct books {
     bool open, writable;
-    MDB_dbi ledger, marks, orders, jobs;
+    MDB_dbi ledger, marks, orders, jobs, sources;
     pthread_rwlock_t gate; /* read: a transaction is open; write: ack.mdb is opened anew */
     _Atomic bool broken;   /* MDB_PANIC: the keeper opens ack.mdb anew */
 };

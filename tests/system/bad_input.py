@@ -56,6 +56,12 @@ def wrong_key(rig):
     sink = rig.start_sink("--discard")
     relay = rig.start_relay(rig.config(sink.port, source__access_key_secret="wrongSecret"))
     stays(relay, r"(?i)signature|access key")
+    source = wait_until("status names the trouble", lambda: [
+        s for s in (rig.status() or {}).get("sources", []) if s["last_error"]], 60)[0]
+    check(source["state"] == "credentials" and source["logstore"] == harness.LOGSTORE,
+          f"status says of the source: {source}")
+    check("wrongSecret" not in str(source), "the secret is in the status")
+    check("credentials for" in rig.spool("status").stdout, "no sentence about the source")
     check(relay.stop() == 0, "TERM during back-off did not end the relay with exit 0")
     check(not relay.said("wrongSecret"), "the secret is in a diagnostic")
     mended(rig, sink)

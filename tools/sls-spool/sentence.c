@@ -233,12 +233,41 @@ static int losses(struct tool *tool, const struct slsr_status *figures, struct s
     return rc;
 }
 
+/* "source demo/audit: credentials for 3m12s: ..., 4 of 8 shards" */
+static void source_line(const struct slsr_status *figures, const struct slsr_source_state *source)
+{
+    char since[TEXT_SMALL];
+
+    fputs("source ", stdout);
+    cli_text_escape(stdout, slsr_bytes_of(source->project), 0);
+    fputc('/', stdout);
+    cli_text_escape(stdout, slsr_bytes_of(source->logstore), 0);
+    if (!figures->stat.live) {
+        puts(": no relay runs");
+        return;
+    }
+    cli_text_duration(since, figures->now_ms > source->since_ms
+                                 ? (figures->now_ms - source->since_ms) / 1000
+                                 : 0);
+    printf(": %s for %s, %" PRIu32 " shard%s", source->state, since, source->shards,
+           source->shards == 1 ? "" : "s");
+    if (source->stuck_shards > 0)
+        printf(", %" PRIu32 " of them stuck", source->stuck_shards);
+    if (source->error[0] != '\0') {
+        fputs(": ", stdout);
+        cli_text_escape(stdout, slsr_bytes_of(source->error), 0);
+    }
+    fputc('\n', stdout);
+}
+
 int sentence_status(struct tool *tool, const struct slsr_status *figures, struct slsr_err *err)
 {
     const int64_t full_s = full_in_s(tool, figures);
     int rc = 0;
 
     spool_line(figures);
+    for (size_t i = 0; i < figures->source_count; i++)
+        source_line(figures, &figures->sources[i]);
     if (figures->target_count == 0)
         fputs("no target has registered yet\n", stdout);
     for (size_t i = 0; rc == 0 && i < figures->target_count; i++)
