@@ -41,7 +41,7 @@ struct relay {
     struct slsr_err fatal; /* first one wins; code 0: none */
     struct watch watch;
     struct metrics *metrics;
-    struct survey *survey; /* only with metrics: nobody else wants to know */
+    struct survey *survey;           /* only with metrics: nobody else wants to know */
     struct slsr_source_state *noted; /* of each consumer, as the spool has it */
     int64_t next_sample_ms, next_ping_ms, ping_ms;
     bool said_stuck;
