@@ -249,8 +249,10 @@ static SlsLogs__Log *random_log(void)
     for (size_t i = 0; i < log->n_contents; i++) {
         log->contents[i] = malloc(sizeof(**log->contents));
         sls_logs__log__content__init(log->contents[i]);
-        log->contents[i]->key = random_bytes(12);
-        log->contents[i]->value = random_bytes(rnd(10) == 0 ? 300 : 20);
+        log->contents[i]->key = random_bytes(rnd(20) == 0 ? 200 : 12);
+        log->contents[i]->value = random_bytes(rnd(40) == 0   ? 20000
+                                               : rnd(10) == 0 ? 300
+                                                              : 20); /* all lengths of a length */
     }
     return log;
 }
