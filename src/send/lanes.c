@@ -110,20 +110,28 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void start(struct lane *lane)
+/* Before any of them runs: the first report of one lane looks at the states of all. */
+static void prepare(struct lanes *all, int number)
 {
-    const struct slsr_delivery *d = lane->all->d;
+    const struct slsr_delivery *d = all->d;
+    struct lane *lane = &all->items[number];
 
+    lane->all = all;
+    lane->number = number;
     lane->delivery = *d;
     lane->delivery.want = mine;
     lane->delivery.report = report;
     lane->delivery.ctx = lane;
     lane->delivery.pass = NULL; /* `mine` sees to it */
-    lane->delivery.first_server = lane->number;
-    lane->delivery.wake = &lane->all->halt;
+    lane->delivery.first_server = number;
+    lane->delivery.wake = &all->halt;
     lane->state.acked = d->from;
     strncat(lane->state.name, d->target->name, sizeof lane->state.name - 1);
     lane->state.phase = SLSR_PHASE_CONNECTING;
+}
+
+static void start(struct lane *lane)
+{
     lane->started = pthread_create(&lane->thread, NULL, run, lane) == 0;
     if (!lane->started) {
         lane->rc = slsr_fail(&lane->err, SLSR_ENOMEM, "no thread for server %d", lane->number + 1);
@@ -177,11 +185,8 @@ int lanes_run(const struct slsr_delivery *d, struct slsr_err *err)
     if (rc == 0) {
         pthread_mutex_init(&all.lock, NULL);
         all.count = servers_count(d->target);
-        for (int i = 0; i < all.count; i++) {
-            all.items[i].all = &all;
-            all.items[i].number = i;
-            all.items[i].state.acked = d->from;
-        }
+        for (int i = 0; i < all.count; i++)
+            prepare(&all, i);
         for (int i = 0; i < all.count; i++)
             start(&all.items[i]);
         await(&all);
