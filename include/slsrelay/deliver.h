@@ -34,8 +34,14 @@ struct slsr_delivery {
 /* 0: everything in [from, to) has been taken. SLSR_ESTOPPED: stop fired; the last report says how
  * far it got. SLSR_ENET: give_up_ms is over. SLSR_ECONFIG: impossible level or framing. */
 int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err);
-/* One attempt: resolve, connect, close. For --test-connection. */
+/* What an attempt has shown of the certificates; "" and 0 without TLS or before its handshake. */
+struct slsr_probe {
+    char peer[160];         /* subject of the receiver's certificate */
+    int64_t peer_expiry_ms; /* wall clock */
+    int64_t own_expiry_ms;
+};
+/* One attempt: resolve, connect, TLS, close. For --test-connection. seen may be NULL. */
 int slsr_deliver_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
-                       struct slsr_err *err);
+                       struct slsr_probe *seen, struct slsr_err *err);
 
 #endif

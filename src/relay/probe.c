@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "relay/reach.h"
 #include "relay/relay.h"
@@ -117,6 +118,60 @@ static void probe_clock(struct probe *probe)
     step(probe, "SLS: clock", where, rc, &err);
 }
 
+/* Who is at the other end by its certificate, and for how long: ", /CN=x until 2027-01-02 (39
+ * days)".
+ */
+static void say_certificate(char *out, size_t size, const struct slsr_probe *seen)
+{
+    const time_t end = (time_t)(seen->peer_expiry_ms / 1000);
+    const long long days = (seen->peer_expiry_ms - clock_wall_ms()) / 86400000;
+    char date[32] = "?";
+    struct tm tm;
+
+    out[0] = '\0';
+    if (seen->peer[0] == '\0')
+        return;
+    if (gmtime_r(&end, &tm) != NULL)
+        strftime(date, sizeof date, "%Y-%m-%d", &tm);
+    snprintf(out, size, ", certificate of %s until %s (%lld days)", seen->peer, date, days);
+}
+
+/* The service's TLS alone, by the same rules as a target's: the names and the authority. */
+static void probe_service_tls(struct probe *probe, const struct slsr_source_config *source)
+{
+    struct slsr_target_config target;
+    struct slsr_probe seen = {0};
+    struct slsr_err err = {0};
+    char host[300];
+    char name[400];
+    char to[300];
+    char where[600];
+    int port;
+    int own_port;
+    int rc;
+
+    if (source->proxy != NULL || strncmp(source->endpoint, "http:", 5) == 0 ||
+        !address_of(source->endpoint, host, sizeof host, &port))
+        return;
+    snprintf(name, sizeof name, "%s.%s", source->project, host);
+    snprintf(to, sizeof to, "%s", "");
+    if (source->connect_to != NULL && address_of(source->connect_to, to, sizeof to, &own_port))
+        port = own_port;
+    if (slsr_target_from_url(&target, "tls://service:443", &err) != 0)
+        return;
+    free(target.host);
+    target.host = strdup(to[0] != '\0' ? to : name);
+    target.port = port;
+    target.tls.server_name = name; /* borrowed: slsr_target_free leaves it alone */
+    target.tls.ca_file = source->ca_file;
+    rc = target.host == NULL ? slsr_fail(&err, SLSR_ENOMEM, "out of memory")
+                             : slsr_deliver_probe(&target, NULL, &seen, &err);
+    say_certificate(where, sizeof where, &seen);
+    step(probe, "SLS: TLS", where[0] != '\0' ? where + 2 : name, rc, &err);
+    target.tls.server_name = target.tls.ca_file = NULL;
+    slsr_target_free(&target);
+}
+
 static void probe_source(struct probe *probe, const struct slsr_source_config *source)
 {
     struct client *client = NULL;
@@ -126,6 +181,7 @@ static void probe_source(struct probe *probe, const struct slsr_source_config *s
     probe->began_ns = clock_mono_ns();
     if (!probe_endpoint(probe, source))
         return;
+    probe_service_tls(probe, source);
     rc = client_open(&client, source, NULL, NULL, &err);
     if (rc != 0) {
         step(probe, "SLS endpoint", source->endpoint, rc, &err);
@@ -163,11 +219,18 @@ int relay_test_connection(const struct slsr_config *config, FILE *out, struct sl
     for (size_t i = 0; i < config->target_count; i++) {
         const struct slsr_target_config *target = &config->targets[i];
         struct slsr_err why = {0};
-        char where[160];
+        const bool tls = slsr_target_uses_tls(target);
+        struct slsr_probe seen = {0};
+        char certificate[320];
+        char where[800];
+        int rc;
 
         probe.began_ns = clock_mono_ns();
-        snprintf(where, sizeof where, "%s at %s port %d", target->name, target->host, target->port);
-        step(&probe, "target connect", where, slsr_deliver_probe(target, NULL, &why), &why);
+        rc = slsr_deliver_probe(target, NULL, &seen, &why);
+        say_certificate(certificate, sizeof certificate, &seen);
+        snprintf(where, sizeof where, "%s at %s port %d%s", target->name,
+                 target->host != NULL ? target->host : "its servers", target->port, certificate);
+        step(&probe, tls ? "target connect, TLS" : "target connect", where, rc, &why);
     }
     return probe.first;
 }

@@ -525,7 +525,7 @@ out:
 }
 
 int slsr_deliver_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
-                       struct slsr_err *err)
+                       struct slsr_probe *seen, struct slsr_err *err)
 {
-    return transport_probe(target, stop, err);
+    return transport_probe(target, stop, seen, err);
 }

@@ -46,6 +46,7 @@ struct tls {
     X509 *refused; /* its certificate, when we refused it */
     int verdict;
     int64_t own_expiry_ms, peer_expiry_ms;
+    char peer_name[160];               /* subject of its certificate */
     int64_t own_said_ms, peer_said_ms; /* last warnings of an end to come */
 };
 
@@ -430,6 +431,8 @@ int tls_shake(struct tls *t, struct ssl_st *ssl, bool *done, bool *out, struct s
     *done = true;
     cert = SSL_get0_peer_certificate(ssl);
     t->peer_expiry_ms = tls_expiry_ms(cert);
+    if (cert != NULL)
+        X509_NAME_oneline(X509_get_subject_name(cert), t->peer_name, sizeof t->peer_name);
     /* A resumed session was verified before, perhaps long before. */
     if (SSL_session_reused(ssl) && t->target->tls.verify && t->target->tls.fingerprint_count == 0 &&
         t->peer_expiry_ms != 0 && t->peer_expiry_ms < clock_wall_ms()) {
@@ -504,4 +507,9 @@ int64_t tls_own_expiry_ms(const struct tls *t)
 int64_t tls_peer_expiry_ms(const struct tls *t)
 {
     return t != NULL ? t->peer_expiry_ms : 0;
+}
+
+const char *tls_peer_name(const struct tls *t)
+{
+    return t != NULL ? t->peer_name : "";
 }

@@ -47,5 +47,7 @@ uint64_t tls_wire_written(struct ssl_st *ssl);
 /* End of our and of the receiver's certificate, wall clock; 0: none or not known. */
 int64_t tls_own_expiry_ms(const struct tls *tls);
 int64_t tls_peer_expiry_ms(const struct tls *tls);
+/* Subject of the receiver's certificate, "" before the first handshake. The tls's own text. */
+const char *tls_peer_name(const struct tls *tls);
 
 #endif

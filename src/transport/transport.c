@@ -5,6 +5,8 @@
  * refused here once and with its reason, before anything is connected. */
 #include "transport/transport.h"
 
+#include "slsrelay/deliver.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -212,7 +214,7 @@ static void await_step(struct transport *t, const struct slsr_stop *stop)
 }
 
 int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
-                    struct slsr_err *err)
+                    struct slsr_probe *seen, struct slsr_err *err)
 {
     struct transport *t;
     int64_t since = 0;
@@ -240,6 +242,10 @@ int transport_probe(const struct slsr_target_config *target, struct slsr_stop *s
         if (t->tls == NULL || now - since >= PROBE_LINGER_MS)
             break;
         await_step(t, stop);
+    }
+    if (seen != NULL) {
+        transport_expiry(t, &seen->own_expiry_ms, &seen->peer_expiry_ms);
+        snprintf(seen->peer, sizeof seen->peer, "%s", tls_peer_name(t->tls));
     }
     transport_close(t);
     return rc;

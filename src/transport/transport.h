@@ -73,9 +73,10 @@ const char *transport_cause(const struct transport *t);
 /* Ends of our and of the receiver's certificate, wall clock; 0: none. */
 void transport_expiry(const struct transport *t, int64_t *own_ms, int64_t *peer_ms);
 
-/* For --test-connection: resolve and connect by deadline, then close. */
+/* For --test-connection: resolve and connect by deadline, then close. seen: slsrelay/deliver.h. */
 struct slsr_stop;
+struct slsr_probe;
 int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
-                    struct slsr_err *err);
+                    struct slsr_probe *seen, struct slsr_err *err);
 
 #endif

@@ -463,11 +463,11 @@ static void test_give_up_and_probe(void **state)
     assert_int_equal(slsr_deliver_run(&d, &err), SLSR_ENET);
     assert_non_null(strstr(err.text, "connection refused"));
     assert_int_equal(w.last.acked, 1);
-    assert_int_equal(slsr_deliver_probe(&w.target, NULL, &err), SLSR_ENET);
+    assert_int_equal(slsr_deliver_probe(&w.target, NULL, NULL, &err), SLSR_ENET);
     receiver_start(rx);
-    assert_int_equal(slsr_deliver_probe(&w.target, NULL, &err), 0);
+    assert_int_equal(slsr_deliver_probe(&w.target, NULL, NULL, &err), 0);
     w.target.host = nowhere;
-    assert_int_equal(slsr_deliver_probe(&w.target, NULL, &err), SLSR_ENET);
+    assert_int_equal(slsr_deliver_probe(&w.target, NULL, NULL, &err), SLSR_ENET);
     assert_non_null(strstr(err.text, "cannot resolve no-such-host.invalid"));
     teardown(&w);
 }
