@@ -103,6 +103,15 @@ def ends_of(fleet):
     return over, attended, beats
 
 
+def regular(fleet, times, since):
+    """How many of these beats are a whole interval apart: a shard's end also sends one at once."""
+    count, last = 0, since
+    for at in times:
+        if at - last >= 0.9 * fleet.beat_ms / 1000:
+            count, last = count + 1, at
+    return count
+
+
 def check_children(fleet, births):
     """Most beats of a child's first owner between the parents' end and taking it up."""
     over, attended, beats = ends_of(fleet)
@@ -114,7 +123,7 @@ def check_children(fleet, births):
         # was never read may also be found at its end by the service itself.
         ends = [min([t for t in over.get(p, []) if t >= born] or [born]) for p in parents]
         since = max(ends + [born])
-        most = max(most, sum(since < t <= taken for t in beats[who]))
+        most = max(most, regular(fleet, [t for t in beats[who] if since < t <= taken], since))
         check(taken >= since - 0.5, f"shard {child} was taken up {since - taken:.2f} s before its "
               f"parents {parents} were over")
     return most
