@@ -316,6 +316,12 @@ ALWAYS_INLINE char *put(char *out, const uint8_t *p, const uint8_t *end,
         p += n;
         if (p == end)
             return out;
+        if (quotes && (*p == '"' || *p == '\\')) { /* JSON in JSON is full of them */
+            out[0] = '\\';
+            out[1] = (char)*p++;
+            out += 2;
+            continue;
+        }
         struct place at = put_stretch((struct place){out, p}, end, rules);
         out = at.out;
         p = at.p;
