@@ -1,8 +1,8 @@
 /* One log -> one frame at the end of a batch. HOT (tests/bench/bench_format.c "format").
  *
  * The good path: the filter (if any) is asked, room for the worst case is reserved, the message is
- * written four bytes behind the end of the batch, its length goes in front. Most messages have
- * three digits, then the four bytes fit; else the message moves.
+ * written behind the end of the batch with room for its length, which goes in front. The length is
+ * guessed to have as many digits as the last one's; else the message moves.
  *
  * What can go wrong: a message over its limit (cut, or the log is dead), in the seed format a
  * `__time__` that is no time (dead), no memory. A dead log leaves the batch as it was but for
@@ -140,9 +140,13 @@ static char *put_body(struct format_plan *plan, char *out, const struct slsr_log
 }
 
 /* Bytes that the body can take; bodies of templates are built here. */
-static int prepare_body(struct format_plan *plan, const struct slsr_log *log, size_t *most,
-                        struct slsr_err *err)
+static int prepare_body(struct format_plan *plan, const struct slsr_log *log, enum shape shape,
+                        size_t *most, struct slsr_err *err)
 {
+    if (shape == SHAPE_KNOWN) {
+        *most = kv_max_known(plan, log);
+        return 0;
+    }
     bool event = plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF;
     int rc = 0;
     if (!event && plan->body != SLSR_BODY_TEMPLATE) {
@@ -195,7 +199,7 @@ static int put_frame(struct format_plan *plan, const struct slsr_log *log, struc
     size_t most = 0;
     int rc = header_log(plan, err);
     if (rc == 0)
-        rc = prepare_body(plan, log, &most, err);
+        rc = prepare_body(plan, log, shape, &most, err);
     if (rc != 0)
         return rc;
     size_t room = header_max(plan) + most + FRAME_DIGITS_MAX + 1 + TEXT_SLACK + KNOWN_TEXT_MAX;
@@ -203,7 +207,7 @@ static int put_frame(struct format_plan *plan, const struct slsr_log *log, struc
         return slsr_fail(err, SLSR_ENOMEM,
                          "no memory for a message of up to %zu bytes behind %zu bytes of the batch",
                          room, batch->used);
-    char *start = batch->data + batch->used, *message = start + FRAME_GUESS + 1;
+    char *start = batch->data + batch->used, *message = start + plan->guess + 1;
     char *sd_end = header_put(plan, message, time_s, log->time_ns, meta.index);
     char *body = sd_end + plan->lead_in_n;
     memcpy(sd_end, plan->lead_in, sizeof(plan->lead_in));
@@ -228,7 +232,7 @@ static int put_frame(struct format_plan *plan, const struct slsr_log *log, struc
         if (rc != 0 || plan->oversize == SLSR_OVER_SPLIT)
             return rc;
     }
-    batch->used += frame_close(start, (size_t)(end - message));
+    batch->used += frame_close(start, &plan->guess, (size_t)(end - message));
     meta.end = (uint32_t)batch->used;
     batch->meta[batch->frame_count++] = meta;
     return 0;

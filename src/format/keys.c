@@ -1,11 +1,11 @@
 /* Keys that came before, with their text. HOT (tests/bench/bench_format.c "format").
  *
  * Logs of a store repeat a few dozen keys, mostly in the same order. Each key is written once as
- * "||key=" and remembered with the number of the key that followed it the last time: a log that is
- * like the one before costs one comparison and one short copy for each key, and a bit for each
- * number says whether its keys are all different. A key that is new is looked up and added; one
- * that may not stand here (long, or beginning with "__") sends the log the long way. When the table
- * is full and many keys are not found, it starts anew. */
+ * "||key=". A log that begins like the one before costs one comparison and one short copy for each
+ * key. From the first difference on each key leads to the one that followed it the last time, and a
+ * bit for each says whether all are different. A key that is new is looked up and added; one that
+ * may not stand here (long, or beginning with "__") sends the log the long way. When the table is
+ * full and many keys are not found, it starts anew. */
 #include "format/clean.h"
 #include "format/plan.h"
 
@@ -45,7 +45,7 @@ static inline bool same_key(const struct known_key *known, struct slsr_bytes key
 
 static void forget(struct known_keys *keys)
 {
-    keys->count = keys->misses = 0;
+    keys->count = keys->misses = keys->shape = 0;
     keys->first = KNOWN_NONE;
     memset(keys->table, KNOWN_NONE, sizeof(keys->table));
 }
@@ -98,16 +98,16 @@ static __attribute__((noinline)) uint8_t find(const struct format_plan *plan,
     return KNOWN_NONE;
 }
 
-bool keys_match(struct format_plan *plan, const struct slsr_log *log)
+/* From field `i` on nothing is as it was in the log before. */
+static __attribute__((noinline)) bool match_links(const struct format_plan *plan,
+                                                  struct known_keys *keys,
+                                                  const struct slsr_log *log, size_t i)
 {
-    struct known_keys *keys = &plan->known;
     uint64_t seen[KNOWN_MAX / 64] = {0};
-    uint8_t *link = &keys->first;
-    if (!keys->on || !plan->tags_distinct || log->field_count > KNOWN_MAX)
-        return false;
-    if (keys->misses > MISSES_MAX)
-        forget(keys);
-    for (size_t i = 0; i < log->field_count; i++) {
+    uint8_t *link = i == 0 ? &keys->first : &keys->items[keys->ids[i - 1]].next;
+    for (size_t k = 0; k < i; k++)
+        seen[keys->ids[k] / 64] |= UINT64_C(1) << (keys->ids[k] % 64);
+    for (keys->shape = i; i < log->field_count; keys->shape = ++i) {
         struct slsr_bytes key = log->fields[i].key;
         uint8_t id = *link;
         if (id == KNOWN_NONE || !same_key(&keys->items[id], key)) {
@@ -121,9 +121,28 @@ bool keys_match(struct format_plan *plan, const struct slsr_log *log)
             return false; /* twice in one log: the last one counts */
         seen[id / 64] |= bit;
         keys->ids[i] = id;
+        keys->bytes += key.n + log->fields[i].value.n;
         link = &keys->items[id].next;
     }
     return true;
+}
+
+bool keys_match(struct format_plan *plan, const struct slsr_log *log)
+{
+    struct known_keys *keys = &plan->known;
+    const struct slsr_pair *fields = log->fields;
+    size_t count = log->field_count, bytes = 0, i = 0;
+    if (!keys->on || !plan->tags_distinct || count > KNOWN_MAX)
+        return false;
+    if (keys->misses > MISSES_MAX)
+        forget(keys);
+    size_t alike = count < keys->shape ? count : keys->shape;
+    while (i < alike && same_key(&keys->items[keys->ids[i]], fields[i].key)) {
+        bytes += fields[i].key.n + fields[i].value.n;
+        i++;
+    }
+    keys->bytes = bytes;
+    return i == count || match_links(plan, keys, log, i);
 }
 
 char *keys_put(const struct format_plan *plan, char *out, const struct slsr_log *log)

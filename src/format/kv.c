@@ -196,6 +196,12 @@ char *kv_put_value(const struct format_plan *plan, char *out, struct slsr_bytes 
     return seen == 0 && *out != '"' ? end : put_careful(plan, out, "", value, false);
 }
 
+size_t kv_max_known(const struct format_plan *plan, const struct slsr_log *log)
+{
+    return plan->known.bytes * TEXT_GROWTH + log->field_count * (plan->sep_n + 8) + plan->lead.n +
+           plan->tags.n + plan->sep_n + 128;
+}
+
 char *kv_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log)
 {
     return keys_put(plan, put_lead(plan, out, log), log);

@@ -342,6 +342,7 @@ static int fill(struct format_plan *plan, const struct slsr_format_config *c,
     if (rc == 0)
         rc = make_body(plan, c, err);
     keys_init(plan);
+    plan->guess = FRAME_GUESS;
     if (rc == 0 && c->filter != NULL)
         rc = slsr_wrap(
             err, filter_compile(&plan->filter, &plan->slots, c->filter, strlen(c->filter), 1, err),

@@ -60,16 +60,18 @@ enum {
     KNOWN_MAX = 128,
     KNOWN_TABLE = 512,
     KNOWN_NONE = 255,
-    KNOWN_KEY_MAX = 40,
+    KNOWN_KEY_MAX = 61,
     KNOWN_SEP_MAX = 16,
-    KNOWN_TEXT_MAX = 48
+    KNOWN_TEXT_MAX = 64
 };
 
 struct known_keys {
     bool on;
     uint8_t first; /* of the last log; KNOWN_NONE at first */
     size_t count, misses;
-    uint8_t ids[KNOWN_MAX]; /* of this log's keys */
+    size_t shape;           /* how many of ids stand: all of them are different */
+    uint8_t ids[KNOWN_MAX]; /* of this log's keys; the next one's are guessed to be the same */
+    size_t bytes;           /* of this log's keys and values */
     uint8_t table[KNOWN_TABLE];
     struct known_key {
         uint8_t n, text_n;
@@ -138,6 +140,7 @@ struct format_plan {
     char cursor[SLSR_CURSOR_MAX + 1];
     uint32_t running; /* logs seen in a pull whose cursor is opaque */
 
+    size_t guess; /* digits of the next frame's length */
     struct flat flat;
     bool has_raw_slot;
     uint32_t raw_slot;
@@ -180,6 +183,7 @@ int compile_as(struct template *t, struct slots *slots, const char *text, const 
 
 /* kv.c, json.c: bytes that a body can take at most, and the body. */
 int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err);
+size_t kv_max_known(const struct format_plan *plan, const struct slsr_log *log);
 size_t kv_max(const struct format_plan *plan, const struct slsr_log *log);
 bool kv_is_plain(const struct format_plan *plan, const struct slsr_log *log);
 /* NULL: something has to be quoted; then kv_put_careful writes it. */
@@ -215,9 +219,9 @@ bool oversize_cut(const struct format_plan *plan, const char *message, char *bod
 int oversize_split(struct format_plan *plan, struct slsr_batch *batch, const char *message,
                    size_t sd_end, size_t body, size_t end, const struct slsr_frame_meta *meta,
                    struct slsr_err *err);
-/* Puts the length in front of a message that stands FRAME_GUESS + 1 behind start; returns the
- * frame's length. */
+/* Puts the length in front of a message that stands *guess + 1 behind start; returns the frame's
+ * length. *guess becomes the number of its digits: the next message has as many, most likely. */
 enum { FRAME_GUESS = 3, FRAME_DIGITS_MAX = 10 };
-size_t frame_close(char *start, size_t length);
+size_t frame_close(char *start, size_t *guess, size_t length);
 
 #endif

@@ -11,13 +11,16 @@
 static const char cut_mark[] = "...";
 enum { MARK_N = sizeof(cut_mark) - 1, PART_TEXT_MAX = 96, PART_MIN = 16 };
 
-size_t frame_close(char *start, size_t length)
+size_t frame_close(char *start, size_t *guess, size_t length)
 {
-    char digits[FRAME_DIGITS_MAX];
-    size_t n = (size_t)(put_number(digits, (uint32_t)length) - digits);
-    if (n != FRAME_GUESS)
-        memmove(start + n + 1, start + FRAME_GUESS + 1, length);
-    memcpy(start, digits, n);
+    size_t n = 1;
+    for (size_t rest = length; rest > 9; rest /= 10)
+        n++;
+    if (n != *guess)
+        memmove(start + n + 1, start + *guess + 1, length);
+    *guess = n;
+    for (size_t i = n, rest = length; i-- > 0; rest /= 10)
+        start[i] = (char)('0' + rest % 10);
     start[n] = ' ';
     return n + 1 + length;
 }
@@ -68,7 +71,7 @@ static int add_part(struct format_plan *plan, struct slsr_batch *batch, const st
     size_t sd = p->sd_end, after = in_elements(plan) ? 0 : number_n;
     if (!batch_reserve(batch, p->body + number_n + n + FRAME_DIGITS_MAX + 1 + TEXT_SLACK))
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a part of a message");
-    char *start = batch->data + batch->used, *out = start + FRAME_GUESS + 1, *first = out;
+    char *start = batch->data + batch->used, *out = start + plan->guess + 1, *first = out;
     if (in_elements(plan) && p->message[sd - 1] == '-')
         sd--; /* the element takes the place of "no elements" */
     memcpy(out, p->message, sd);
@@ -83,7 +86,7 @@ static int add_part(struct format_plan *plan, struct slsr_batch *batch, const st
     out += after;
     memcpy(out, p->message + at, n);
     out += n;
-    batch->used += frame_close(start, (size_t)(out - first));
+    batch->used += frame_close(start, &plan->guess, (size_t)(out - first));
     meta.end = (uint32_t)batch->used;
     batch->meta[batch->frame_count++] = meta;
     return 0;
