@@ -1,0 +1,60 @@
+/* A configuration file of any bytes: refused with problems that say where, or loaded; then it
+ * prints without a secret and goes. The file lies in memory (memfd). */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "slsrelay/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(int holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void print(const struct slsr_config *config)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    must(out != NULL);
+    must(slsr_config_print(config, out, NULL) == 0);
+    fclose(out);
+    must(text[0] == '{');
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char *const sets[] = {"source.access_key_secret=hidden"};
+    struct slsr_config_problems problems = {0};
+    struct slsr_config *config = NULL;
+    struct slsr_err err = {0};
+    char path[64];
+    int refused = 0;
+    int fd = memfd_create("config", MFD_CLOEXEC);
+
+    must(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const int rc = slsr_config_load(&config, path, sets, 1, size % 2, &problems, &err);
+
+    for (size_t i = 0; i < problems.count; i++) {
+        must(problems.items[i].path[0] == '$');
+        must(strstr(problems.items[i].text, "hidden") == NULL);
+        refused += !problems.items[i].warning;
+    }
+    must(rc == 0 || rc == SLSR_ECONFIG || rc == SLSR_ENOMEM);
+    must(rc != SLSR_ECONFIG || refused > 0);
+    if (rc == 0)
+        print(config);
+    slsr_config_free(config);
+    slsr_config_problems_free(&problems);
+    close(fd);
+    return 0;
+}
