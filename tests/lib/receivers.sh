@@ -13,6 +13,8 @@
 # parsed instead, a JSON object a line: pri, time, host, app, procid, msgid, sd, msg. rsyslog tells
 # the three apart by itself, syslog-ng has a source for each.
 #
+# RECEIVER_ADDRESS has rsyslog listen elsewhere: 0.0.0.0 inside a network namespace of the test.
+#
 # A start sets RECEIVER_PID and prints it; call it without $( ) so that the daemon stays a child of
 # the calling shell. Diagnostics of a daemon: WORKDIR/log. `apt-get update` is the caller's business.
 
@@ -121,7 +123,7 @@ rsyslog_start() {
 global(workDirectory="$work" maxMessageSize="$RECEIVER_MESSAGE_MAX"
        parser.escapeControlCharactersOnReceive="off" $tls)
 module(load="imtcp" $driver)
-input(type="imtcp" address="127.0.0.1" port="$port" supportOctetCountedFraming="on")
+input(type="imtcp" address="${RECEIVER_ADDRESS:-127.0.0.1}" port="$port" supportOctetCountedFraming="on")
 $form
 action(type="omfile" file="$out" template="raw")
 EOF

@@ -61,13 +61,14 @@ class Far:
 
 class Sink:
     """syslog-sink; every life writes a file of its own, for a kill may cut a line in two."""
+    stem = "out"  # of the files' names
 
     def __init__(self, rig, scheme, kit, options=(), host="127.0.0.1"):
         self.rig, self.scheme, self.kit, self.options, self.host = rig, scheme, kit, options, host
         self.files, self.port, self.program = [], 0, None
 
     def start(self, options=None):
-        out = self.rig.path(f"out-{len(self.files)}")
+        out = self.rig.path(f"{self.stem}-{len(self.files)}")
         self.files.append(out)
         argv = [self.rig.tool("syslog-sink"), "--listen", f"{self.scheme}://{self.host}:{self.port}",
                 "--output", out, *(self.options if options is None else options)]
@@ -91,6 +92,7 @@ class Sink:
 
 class Real(receivers.Receiver):
     """A real daemon: killed as it is, a file per life."""
+    stem = "out"
 
     def __init__(self, rig, kind, tls):
         super().__init__(rig, kind, tls)
@@ -98,7 +100,7 @@ class Real(receivers.Receiver):
 
     def start(self, options=None):
         del options
-        self.out = self.rig.path(f"out-{len(self.files)}")
+        self.out = self.rig.path(f"{self.stem}-{len(self.files)}")
         self.files.append(self.out)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.work, "pid"))  # of the one that was killed
