@@ -203,41 +203,39 @@ static inline bool next_usual(struct span *s, uint8_t usual, struct item *item)
 }
 
 /* A content or tag (`tag`) as every writer makes it, read in one go: key, then value, then the end;
- * a key of less than 128 bytes, a value and a pair of less than 16384. False: any other shape,
- * sound or not; nothing was read. Both walks spend their time here. */
-static inline __attribute__((always_inline)) bool usual_pair(struct span *s, uint8_t tag,
-                                                             struct slsr_pair *pair)
+ * a key of less than 128 bytes, a value and a pair of less than 16384. The byte behind it, or NULL:
+ * any other shape, sound or not. Both walks spend their time here. */
+static inline __attribute__((always_inline)) const uint8_t *
+usual_pair(const uint8_t *p, const uint8_t *stop, uint8_t tag, struct slsr_pair *pair)
 {
-    const uint8_t *p = s->p;
-    if (s->end - p < 6 || p[0] != tag)
-        return false;
+    if (stop - p < 6 || p[0] != tag)
+        return NULL;
     size_t n = p[1];
     p += 2;
     if (n >= 0x80) {
         if (*p >= 0x80)
-            return false;
+            return NULL;
         n = (n & 0x7f) | (size_t)*p++ << 7;
     }
-    if (n > (size_t)(s->end - p) || n < 4)
-        return false;
+    if (n > (size_t)(stop - p) || n < 4)
+        return NULL;
     const uint8_t *end = p + n;
     size_t key_n = p[1];
     if (p[0] != PAIR_KEY || key_n >= 0x80 || key_n + 4 > n)
-        return false;
+        return NULL;
     const uint8_t *key = p + 2, *value = key + key_n + 2;
     size_t value_n = value[-1];
     if (value[-2] != PAIR_VALUE)
-        return false;
+        return NULL;
     if (value_n >= 0x80) {
         if (value == end || *value >= 0x80)
-            return false;
+            return NULL;
         value_n = (value_n & 0x7f) | (size_t)*value++ << 7;
     }
     if (value_n != (size_t)(end - value))
-        return false;
+        return NULL;
     *pair = (struct slsr_pair){{(const char *)key, key_n}, {(const char *)value, value_n}};
-    s->p = end;
-    return true;
+    return end;
 }
 
 int codec_new(struct codec **out, struct slsr_err *err)
@@ -287,12 +285,14 @@ static int check_log(const struct codec *c, struct span s, size_t *fields, struc
     struct item item;
     struct slsr_pair pair;
     size_t count = 0;
-    while (s.p < s.end) {
-        if (usual_pair(&s, LOG_CONTENT, &pair)) {
+    for (const uint8_t *at = s.p, *next; at < s.end; at = s.p) {
+        while (at < s.end && (next = usual_pair(at, s.end, LOG_CONTENT, &pair)) != NULL) {
+            at = next;
             count++;
-            continue;
         }
-        const uint8_t *at = s.p;
+        s.p = at;
+        if (at == s.end)
+            break;
         if (!next_usual(&s, LOG_CONTENT, &item))
             return damaged(c, at, "a field of a log", err);
         if (item.tag != LOG_CONTENT)
@@ -446,12 +446,13 @@ static void read_log(struct codec *c, struct span s, struct slsr_log *log)
 
     *log = c->head;
     c->head.index++;
-    while (s.p < s.end) {
-        if (usual_pair(&s, LOG_CONTENT, field)) {
+    for (const uint8_t *at = s.p, *next; at < s.end; at = s.p) {
+        while (at < s.end && (next = usual_pair(at, s.end, LOG_CONTENT, field)) != NULL) {
+            at = next;
             field++;
-            continue;
         }
-        if (!next_usual(&s, LOG_CONTENT, &item))
+        s.p = at;
+        if (at == s.end || !next_usual(&s, LOG_CONTENT, &item))
             break;
         if (item.tag == LOG_CONTENT) {
             if (read_pair(item.bytes, field))
