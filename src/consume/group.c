@@ -331,6 +331,7 @@ void *group_run(void *arg)
     int last = 1; /* neither good nor bad yet */
 
     progress_begin("the group thread");
+    pthread_setname_np(pthread_self(), "group");
     if (open_clients(g, &c) && join_group(g, c.asker, &last)) {
         /* what asks between beats may hang no longer than a beat */
         client_limit_time(c.asker, client_heartbeat_limit_ms(g->o.source));

@@ -403,6 +403,8 @@ void *shard_run(void *arg)
 
     snprintf(name, sizeof name, "the worker of %.100s shard %u", r.stream.logstore, w->shard);
     progress_begin(name);
+    snprintf(name, 16, "shard %u", w->shard); /* what the kernel shows: 15 bytes */
+    pthread_setname_np(pthread_self(), name);
     r.stream.shard = w->shard;
     backoff_init(&r.backoff, 250, 30000, 2);
     if (set_up(&r, &err) != 0) {

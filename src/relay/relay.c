@@ -46,6 +46,8 @@ static void *sender_run(void *arg)
 
     snprintf(name, sizeof name, "the sender of target %s", sender->target->name);
     progress_begin(name);
+    snprintf(name, 16, "send %.10s", sender->target->name); /* the kernel takes 15 bytes */
+    pthread_setname_np(pthread_self(), name);
     rc = send_run(sender->target, relay->spool, &sender->stop, &err);
     progress_end();
     if (rc != 0 && rc != SLSR_ESTOPPED)
