@@ -192,6 +192,7 @@ void *append_thread(void *arg)
     struct slsr_spool *spool = arg;
 
     keep_memory();
+    early_start(&spool->early);
     pthread_setname_np(pthread_self(), "spool-writer");
     pthread_mutex_lock(&spool->lock);
     for (;;) {
@@ -225,5 +226,6 @@ void *append_thread(void *arg)
         pthread_cond_broadcast(&spool->settled);
     }
     pthread_mutex_unlock(&spool->lock);
+    early_stop(&spool->early);
     return NULL;
 }

@@ -126,6 +126,17 @@ static int put_ticket(struct slsr_spool *spool, struct segment *seg, MDB_txn *tx
     return rc;
 }
 
+/* Most of the transaction's chunks lie side by side at the end of the file. */
+static void begin_early(struct slsr_spool *spool, const struct segment *seg)
+{
+    const struct file_runs *runs = &spool->runs;
+    int fd;
+
+    if (runs->count > 0 && mdb_env_get_fd(seg->env, &fd) == 0)
+        early_begin(&spool->early, fd, runs->at[runs->count - 1].from,
+                    runs->at[runs->count - 1].to);
+}
+
 /* One transaction for the whole group in the given segment. */
 static int commit_group(struct slsr_spool *spool, struct segment *seg, struct group *group,
                         uint64_t *seq, uint64_t *bytes, int64_t now)
@@ -142,7 +153,9 @@ static int commit_group(struct slsr_spool *spool, struct segment *seg, struct gr
     if (rc == 0)
         rc = FAULT(COMMIT_BEFORE);
     if (rc == 0) {
+        begin_early(spool, seg);
         rc = mdb_txn_commit(txn);
+        early_end(&spool->early);
         FAULT_DIE(COMMIT_AFTER);
         return rc;
     }

@@ -83,6 +83,17 @@ struct file_runs {
     } at[FILE_RUNS_MAX];
 };
 
+/* Thread that begins the writing of a large commit (early.c); used by the writer alone. */
+struct early {
+    pthread_mutex_t lock;
+    pthread_cond_t turn;
+    pthread_t thread;
+    bool runs, busy, closing;
+    _Atomic bool over; /* the commit needs no more help */
+    int fd;
+    uint64_t from, to; /* part of the file at its end that the commit fills */
+};
+
 /* Something that the ledger shall know, on its way to the keeper. */
 struct incident {
     struct incident *next;
@@ -119,6 +130,7 @@ struct slsr_spool {
     uint64_t *quarantined;        /* first sequences of what was set aside and entered */
     size_t quarantined_count;
     struct file_runs runs; /* the writer's */
+    struct early early;    /* the writer's */
     struct prepared *pool; /* memory for batches to come */
     size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
@@ -216,6 +228,13 @@ struct group {
     uint64_t frames;
 };
 int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err *err);
+
+/* early.c. The writer: between begin and end a commit fills [from, to) of the file, at its end.
+ * After end nobody uses fd. Without a thread all of it does nothing. */
+void early_start(struct early *early);
+void early_stop(struct early *early);
+void early_begin(struct early *early, int fd, uint64_t from, uint64_t to);
+void early_end(struct early *early);
 
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);
