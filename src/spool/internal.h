@@ -183,7 +183,11 @@ int segment_create(struct slsr_spool *spool, struct segment **out, struct slsr_e
 /* Gives the blocks behind its end back. */
 void segment_trim(struct segment *seg);
 void segment_unlink(const struct slsr_spool *spool, uint64_t first); /* with its lock file */
-/* Its head as a value (records.c, as the five below). */
+/* In its first transaction: leaves free pages side by side at the head of the file. The trees,
+ * whose pages move at each commit, then write a few neighbours instead of pages all over the file.
+ * LMDB code (records.c, as the six below). */
+int segment_tree_room(const struct slsr_spool *spool, const struct segment *seg, MDB_txn *txn);
+/* Its head as a value. */
 void segment_head(struct slsr_spool *spool, const struct segment *seg, uint64_t bytes_before,
                   unsigned char value[LAYOUT_HEAD_BYTES]);
 /* Brings the head of an empty segment of an older layout up to date. */

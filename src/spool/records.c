@@ -1,4 +1,5 @@
 /* What a segment says of itself: head, end, checkpoints, summary. */
+#include <stdio.h>
 #include <string.h>
 
 #include "spool/env.h"
@@ -6,6 +7,48 @@
 
 #include "base/clock.h"
 #include "base/diag.h"
+
+/* Free pages near the head of the file: runs of RUN_PAGES, a wall of one page behind each, so that
+ * no chunk of the usual size fits in. At most one page of SHARE. */
+enum { RUNS = 16, RUN_PAGES = 8, SHARE = 128 };
+
+/* A record of as many pages, all zeros. */
+static int put_pages(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, size_t pages, size_t page_bytes)
+{
+    MDB_val data = {pages * page_bytes - 16, NULL}; /* a page head stands in front */
+    const int rc = mdb_put(txn, dbi, key, &data, MDB_RESERVE);
+
+    if (rc == 0)
+        memset(data.mv_data, 0, data.mv_size);
+    return rc;
+}
+
+int segment_tree_room(const struct slsr_spool *spool, const struct segment *seg, MDB_txn *txn)
+{
+    MDB_stat st;
+    size_t runs;
+    int rc = mdb_stat(txn, seg->meta, &st);
+
+    if (rc != 0)
+        return rc;
+    runs = spool->segment_bytes / st.ms_psize / SHARE / (RUN_PAGES + 1);
+    if (runs > RUNS)
+        runs = RUNS;
+    for (size_t step = 0; rc == 0 && step < 2 * runs; step++) {
+        const bool laying = step < runs;
+        char room[16];
+        char wall[16];
+        MDB_val key = {
+            (size_t)snprintf(room, sizeof room, "room %02zu", laying ? step : step - runs), room};
+
+        rc = laying ? put_pages(txn, seg->meta, &key, RUN_PAGES, st.ms_psize)
+                    : mdb_del(txn, seg->meta, &key, NULL);
+        key = (MDB_val){(size_t)snprintf(wall, sizeof wall, "wall %02zu", step), wall};
+        if (rc == 0 && laying)
+            rc = put_pages(txn, seg->meta, &key, 1, st.ms_psize);
+    }
+    return rc;
+}
 
 int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
 {

@@ -343,6 +343,8 @@ static int first_transaction(struct slsr_spool *spool, struct segment *seg, stru
     }
     pthread_mutex_unlock(&spool->lock);
     if (rc == 0)
+        rc = segment_tree_room(spool, seg, txn);
+    if (rc == 0)
         rc = FAULT(SEGMENT_FIRST_BEFORE);
     if (rc == 0)
         rc = mdb_txn_commit(txn);
