@@ -316,6 +316,17 @@ static bool has_room(const struct slsr_spool *spool, size_t bytes)
            (uint64_t)vfs.f_bavail * vfs.f_frsize > 2 * (uint64_t)bytes + 4 * AHEAD_BYTES;
 }
 
+/* The commit that breaks the meta page says EIO like any other; only what follows is refused. */
+static bool gave_up(const struct segment *seg)
+{
+    MDB_txn *txn = NULL;
+    const int rc = mdb_txn_begin(seg->env, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        mdb_txn_abort(txn);
+    return rc == MDB_PANIC;
+}
+
 /* An empty segment that LMDB gave up: the next one takes its name and place. Readers that look at
  * it keep its file. */
 static void discard_empty(struct slsr_spool *spool, struct segment *seg)
@@ -394,7 +405,7 @@ int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err 
         const int code = env_fail(err, rc, "cannot append %llu frames to spool %s",
                                   (unsigned long long)group->frames, spool->config.path);
 
-        const bool panic = rc == MDB_PANIC || code == SLSR_ECORRUPT;
+        const bool panic = rc == MDB_PANIC || code == SLSR_ECORRUPT || gave_up(seg);
 
         if (panic || (code != SLSR_EFULL && ++spool->failures >= FAILURES_MAX &&
                       has_room(spool, group->bytes)))
