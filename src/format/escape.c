@@ -337,11 +337,55 @@ static __attribute__((noinline)) char *put_line(char *out, const uint8_t *p, con
     return put(out, p, end, rules, true, false, &none);
 }
 
+#ifdef __SSE2__
+/* A block of 16, of which `quotes` get a backslash in front: copied once whole, then anew from each
+ * of them, one further on. Bits from `stop` on do not count. Reads 16 bytes from each quote on. */
+static inline char *put_backslashes(char *out, const uint8_t *p, unsigned quotes, unsigned stop)
+{
+    unsigned done = 0;
+    for (; quotes != 0; quotes &= quotes - 1) {
+        unsigned at = (unsigned)__builtin_ctz(quotes);
+        out += at - done;
+        *out++ = '\\';
+        memcpy(out, p + at, 16);
+        done = at;
+    }
+    return out + stop - done;
+}
+
+/* As far as a block and what put_backslashes reads behind it are there. */
+static inline struct place put_quoted_blocks(struct place at, const uint8_t *end,
+                                             const struct text_rules *rules)
+{
+    const __m128i quote = _mm_set1_epi8('"'), back = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(0x20), del = _mm_set1_epi8(0x7f);
+    while (end - at.p >= 32) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at.p);
+        _mm_storeu_si128((__m128i *)(void *)at.out, v);
+        unsigned quotes = (unsigned)_mm_movemask_epi8(
+            _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, back)));
+        unsigned work = (unsigned)_mm_movemask_epi8(
+            _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del)));
+        unsigned stop = work != 0 ? (unsigned)__builtin_ctz(work) : 16;
+        at.out = put_backslashes(at.out, at.p, quotes & ((1U << stop) - 1), stop);
+        at.p += stop;
+        if (work != 0)
+            at = put_stretch(at, end, rules);
+    }
+    return at;
+}
+#endif
+
 static __attribute__((noinline)) char *put_quoted(char *out, const uint8_t *p, const uint8_t *end,
                                                   const struct text_rules *rules)
 {
     struct mark none = {0};
+#ifdef __SSE2__
+    struct place at = put_quoted_blocks((struct place){out, p}, end, rules);
+    return put(at.out, at.p, end, rules, true, true, &none);
+#else
     return put(out, p, end, rules, true, true, &none);
+#endif
 }
 
 static __attribute__((noinline)) char *put_seed(char *out, const uint8_t *p, const uint8_t *end,

@@ -32,6 +32,8 @@ static int enter_group(struct format_plan *plan, const struct slsr_log *log, con
     int rc = header_group(plan, own, err);
     if (rc == 0 && plan->body == SLSR_BODY_KV)
         rc = kv_group(plan, log, err);
+    else if (rc == 0 && plan->body == SLSR_BODY_JSON)
+        rc = json_group(plan, log, err);
     plan->group_known = rc == 0;
     return rc;
 }
@@ -95,20 +97,20 @@ static bool seed_time(struct format_plan *plan, int64_t *time_s)
            *time_s >= first && *time_s < last;
 }
 
-/* How a kv body is written. */
+/* How a kv or json body is written. */
 enum shape {
     SHAPE_KNOWN, /* all keys are known and different */
-    SHAPE_PLAIN, /* all keys are different, none is reserved */
+    SHAPE_PLAIN, /* kv: all keys are different, none is reserved */
     SHAPE_OTHER  /* as a map of text; all other bodies too */
 };
 
 static enum shape shape_of(struct format_plan *plan, const struct slsr_log *log)
 {
-    if (plan->body != SLSR_BODY_KV || plan->protocol == SLSR_SEED)
+    if ((plan->body != SLSR_BODY_KV && plan->body != SLSR_BODY_JSON) || plan->protocol == SLSR_SEED)
         return SHAPE_OTHER;
     if (keys_match(plan, log))
         return SHAPE_KNOWN;
-    return kv_is_plain(plan, log) ? SHAPE_PLAIN : SHAPE_OTHER;
+    return plan->body == SLSR_BODY_KV && kv_is_plain(plan, log) ? SHAPE_PLAIN : SHAPE_OTHER;
 }
 
 /* The body, or NULL when there is no MSG at all. */
@@ -122,7 +124,7 @@ static char *put_body(struct format_plan *plan, char *out, const struct slsr_log
         return text == NULL ? NULL : text_put(out, *text, &plan->rules);
     }
     case SLSR_BODY_JSON:
-        return json_put(plan, out);
+        return shape == SHAPE_KNOWN ? json_put_known(plan, out, log) : json_put(plan, out);
     case SLSR_BODY_KV:
         if (shape == SHAPE_KNOWN)
             return kv_put_known(plan, out, log);
@@ -144,7 +146,7 @@ static int prepare_body(struct format_plan *plan, const struct slsr_log *log, en
                         size_t *most, struct slsr_err *err)
 {
     if (shape == SHAPE_KNOWN) {
-        *most = kv_max_known(plan, log);
+        *most = max_known(plan, log);
         return 0;
     }
     bool event = plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF;
@@ -173,7 +175,7 @@ static bool needs_flat(const struct format_plan *plan, enum shape shape)
 {
     if (plan->body == SLSR_BODY_CEF || plan->body == SLSR_BODY_LEEF)
         return plan->event.rest;
-    return plan->body == SLSR_BODY_JSON || (plan->body == SLSR_BODY_KV && shape == SHAPE_OTHER);
+    return shape == SHAPE_OTHER && (plan->body == SLSR_BODY_JSON || plan->body == SLSR_BODY_KV);
 }
 
 static uint32_t clamp_u32(int64_t n)

@@ -1,11 +1,11 @@
 /* Keys that came before, with their text. HOT (tests/bench/bench_format.c "format").
  *
- * Logs of a store repeat a few dozen keys, mostly in the same order. Each key is written once as
- * "||key=". A log that begins like the one before costs one comparison and one short copy for each
- * key. From the first difference on each key leads to the one that followed it the last time, and a
- * bit for each says whether all are different. A key that is new is looked up and added; one that
- * may not stand here (long, or beginning with "__") sends the log the long way. When the table is
- * full and many keys are not found, it starts anew. */
+ * Logs of a store repeat a few dozen keys, mostly in the same order. Each key is written once, as
+ * "||key=" or as `,"key":"`. A log that begins like the one before costs one comparison and one
+ * short copy for each key. From the first difference on each key leads to the one that followed it
+ * the last time, and a bit for each says whether all are different. A key that is new is looked up
+ * and added; one that may not stand here (long, or beginning with "__") sends the log the long way.
+ * When the table is full and many keys are not found, it starts anew. */
 #include "format/clean.h"
 #include "format/plan.h"
 
@@ -54,10 +54,11 @@ void keys_init(struct format_plan *plan)
 {
     forget(&plan->known);
     /* The other ways of quoting look at every value anyway. */
-    plan->known.on =
-        plan->body == SLSR_BODY_KV && plan->protocol != SLSR_SEED && plan->select == NULL &&
-        plan->sep_n <= KNOWN_SEP_MAX &&
+    const bool kv =
+        plan->body == SLSR_BODY_KV && plan->sep_n <= KNOWN_SEP_MAX &&
         (plan->quote == SLSR_KV_NONE || (plan->quote == SLSR_KV_AUTO && !plan->sep_always));
+    plan->known.on =
+        (kv || plan->body == SLSR_BODY_JSON) && plan->protocol != SLSR_SEED && plan->select == NULL;
 }
 
 static uint8_t add(const struct format_plan *plan, struct known_keys *keys, struct slsr_bytes key)
@@ -65,7 +66,8 @@ static uint8_t add(const struct format_plan *plan, struct known_keys *keys, stru
     /* Written twice at most, plain and in quotes. */
     char made[KNOWN_SEP_MAX + 8 + KNOWN_KEY_MAX * TEXT_GROWTH + TEXT_SLACK + 4];
     struct known_key *known = &keys->items[keys->count];
-    char *end = kv_put_key(plan, made, key);
+    char *end =
+        plan->body == SLSR_BODY_JSON ? json_put_key(plan, made, key) : kv_put_key(plan, made, key);
     if ((size_t)(end - made) > sizeof(known->text))
         return KNOWN_NONE;
     memcpy(known->key, key.p, key.n);
@@ -145,23 +147,42 @@ bool keys_match(struct format_plan *plan, const struct slsr_log *log)
     return i == count || match_links(plan, keys, log, i);
 }
 
-char *keys_put(const struct format_plan *plan, char *out, const struct slsr_log *log)
+static inline char *put_known(char *out, const struct known_key *known)
+{
+    if (known->text_n <= TEXT_SLACK)
+        memcpy(out, known->text, TEXT_SLACK);
+    else
+        memcpy(out, known->text, sizeof(known->text));
+    return out + known->text_n;
+}
+
+char *keys_put_kv(const struct format_plan *plan, char *out, const struct slsr_log *log)
 {
     const struct known_keys *keys = &plan->known;
     const bool bare = plan->quote == SLSR_KV_NONE;
     const char mark = (char)(bare ? 0 : plan->sep[0]); /* 0 is never clean */
     for (size_t i = 0; i < log->field_count; i++) {
-        const struct known_key *known = &keys->items[keys->ids[i]];
         struct slsr_bytes value = log->fields[i].value;
-        if (known->text_n <= TEXT_SLACK)
-            memcpy(out, known->text, TEXT_SLACK);
-        else
-            memcpy(out, known->text, sizeof(known->text));
-        out += known->text_n;
-        if (clean_copy(out, value, mark) && (bare || value.n == 0 || *value.p != '"'))
+        out = put_known(out, &keys->items[keys->ids[i]]);
+        if (clean_copy(out, value, mark, mark) && (bare || value.n == 0 || *value.p != '"'))
             out += value.n;
         else
             out = kv_put_value(plan, out, value);
+    }
+    return out;
+}
+
+char *keys_put_json(const struct format_plan *plan, char *out, const struct slsr_log *log)
+{
+    const struct known_keys *keys = &plan->known;
+    for (size_t i = 0; i < log->field_count; i++) {
+        struct slsr_bytes value = log->fields[i].value;
+        out = put_known(out, &keys->items[keys->ids[i]]);
+        if (clean_copy(out, value, '"', '\\'))
+            out += value.n;
+        else
+            out = text_put(out, value, &plan->rules);
+        *out++ = '"';
     }
     return out;
 }

@@ -86,20 +86,26 @@ static bool distinct(const struct slsr_pair *pairs, size_t count)
     return true;
 }
 
-int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err)
+int group_reserve(struct format_plan *plan, const struct slsr_log *log, bool *keep,
+                  struct slsr_err *err)
 {
     size_t tags = 0;
-    plan->tags_distinct = distinct(log->tags, log->tag_count);
-    if (!plan->tags_distinct)
+    *keep = plan->tags_distinct = distinct(log->tags, log->tag_count);
+    if (!*keep)
         return 0; /* every log of it is flattened */
     for (size_t i = 0; i < log->tag_count; i++)
         tags += (log->tags[i].key.n + log->tags[i].value.n) * TEXT_GROWTH + plan->sep_n +
-                FLAT_TAG_PREFIX_N + 1;
+                FLAT_TAG_PREFIX_N + 8;
     int rc = text_reserve(&plan->lead,
-                          (log->topic.n + log->source.n) * TEXT_GROWTH + plan->sep_n + 32, err);
-    if (rc == 0)
-        rc = text_reserve(&plan->tags, tags, err);
-    if (rc != 0)
+                          (log->topic.n + log->source.n) * TEXT_GROWTH + plan->sep_n + 40, err);
+    return rc == 0 ? text_reserve(&plan->tags, tags, err) : rc;
+}
+
+int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err)
+{
+    bool keep;
+    int rc = group_reserve(plan, log, &keep, err);
+    if (rc != 0 || !keep)
         return rc;
 
     char *p = put_pair(plan, plan->lead.p, "", slsr_bytes_of("__topic__"), log->topic);
@@ -196,7 +202,7 @@ char *kv_put_value(const struct format_plan *plan, char *out, struct slsr_bytes 
     return seen == 0 && *out != '"' ? end : put_careful(plan, out, "", value, false);
 }
 
-size_t kv_max_known(const struct format_plan *plan, const struct slsr_log *log)
+size_t max_known(const struct format_plan *plan, const struct slsr_log *log)
 {
     return plan->known.bytes * TEXT_GROWTH + log->field_count * (plan->sep_n + 8) + plan->lead.n +
            plan->tags.n + plan->sep_n + 128;
@@ -204,7 +210,7 @@ size_t kv_max_known(const struct format_plan *plan, const struct slsr_log *log)
 
 char *kv_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log)
 {
-    return keys_put(plan, put_lead(plan, out, log), log);
+    return keys_put_kv(plan, put_lead(plan, out, log), log);
 }
 
 char *kv_put_careful(const struct format_plan *plan, char *out, const struct slsr_log *log)

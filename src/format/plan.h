@@ -55,7 +55,7 @@ struct key_set {
     size_t count, size, mask, last;
 };
 
-/* Keys that logs brought before, each with its text in the kv body (keys.c). */
+/* Keys that logs brought before, each with its text in a kv or json body (keys.c). */
 enum {
     KNOWN_MAX = 128,
     KNOWN_TABLE = 512,
@@ -77,7 +77,7 @@ struct known_keys {
         uint8_t n, text_n;
         uint8_t next; /* what followed it the last time */
         char key[KNOWN_KEY_MAX];
-        char text[KNOWN_TEXT_MAX]; /* "||key=" */
+        char text[KNOWN_TEXT_MAX]; /* "||key=" or `,"key":"` */
     } items[KNOWN_MAX];
 };
 
@@ -129,8 +129,8 @@ struct format_plan {
     /* The last group: valid for the log behind the last one (format.h says why). */
     bool group_known;
     struct slsr_log last; /* only views and numbers are compared, never bytes */
-    struct text_buf lead; /* topic and source as kv */
-    struct text_buf tags; /* tags as kv, each with sep in front */
+    struct text_buf lead; /* topic and source as the body has them (kv, json) */
+    struct text_buf tags; /* tags likewise, each with what separates it from the last pair */
     bool tags_distinct;
     struct known_keys known;
     struct text_buf sd_group; /* provenance up to the index */
@@ -182,8 +182,13 @@ int compile_as(struct template *t, struct slots *slots, const char *text, const 
                struct slsr_err *err);
 
 /* kv.c, json.c: bytes that a body can take at most, and the body. */
+/* *_group: what is the same for all logs of a group, written once. */
 int kv_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err);
-size_t kv_max_known(const struct format_plan *plan, const struct slsr_log *log);
+int json_group(struct format_plan *plan, const struct slsr_log *log, struct slsr_err *err);
+/* Makes room for it in lead and tags; false when two tags have one key: then nothing is kept. */
+int group_reserve(struct format_plan *plan, const struct slsr_log *log, bool *keep,
+                  struct slsr_err *err);
+size_t max_known(const struct format_plan *plan, const struct slsr_log *log);
 size_t kv_max(const struct format_plan *plan, const struct slsr_log *log);
 bool kv_is_plain(const struct format_plan *plan, const struct slsr_log *log);
 /* NULL: something has to be quoted; then kv_put_careful writes it. */
@@ -197,13 +202,16 @@ const struct slsr_bytes *raw_find(const struct format_plan *plan, const struct s
 char *kv_put_key(const struct format_plan *plan, char *out, struct slsr_bytes key);
 char *kv_put_value(const struct format_plan *plan, char *out, struct slsr_bytes value);
 char *kv_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log);
+char *json_put_key(const struct format_plan *plan, char *out, struct slsr_bytes key);
+char *json_put_known(const struct format_plan *plan, char *out, const struct slsr_log *log);
 
 /* keys.c */
 void keys_init(struct format_plan *plan);
-/* True: all keys of the log are different and known; keys_put writes its fields. */
+/* True: all keys of the log are different and known; keys_put_... writes its fields. */
 bool keys_match(struct format_plan *plan, const struct slsr_log *log);
-/* Writes up to KNOWN_TEXT_MAX bytes past the end. */
-char *keys_put(const struct format_plan *plan, char *out, const struct slsr_log *log);
+/* Write up to KNOWN_TEXT_MAX bytes past the end. */
+char *keys_put_kv(const struct format_plan *plan, char *out, const struct slsr_log *log);
+char *keys_put_json(const struct format_plan *plan, char *out, const struct slsr_log *log);
 
 /* event.c, body template: into plan->built. */
 int event_compile(struct format_plan *plan, const struct slsr_format_config *config,

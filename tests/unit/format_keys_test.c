@@ -1,6 +1,6 @@
-/* The short ways of the kv body: the copy of clean text equals the plain one for every length,
- * place and byte; logs whose keys are known come out as logs whose keys are not looked up (a plan
- * that leaves out a key which never comes sends every log through the map of text). */
+/* The short ways of the bodies kv and json: the copy of clean text equals the plain one for every
+ * length, place and byte; logs whose keys are known come out as logs whose keys are not looked up
+ * (a plan that leaves out a key which never comes sends every log through the map of text). */
 #include "format_help.h"
 
 #include "format/clean.h"
@@ -25,7 +25,7 @@ static void clean_copy_equals_the_plain_one(void **state)
         for (size_t i = 0; i < n; i++)
             text[i] = (char)('a' + i % 26);
         struct slsr_bytes in = {text, n};
-        assert_true(clean_copy(out, in, '|'));
+        assert_true(clean_copy(out, in, '|', '|'));
         assert_true(n == 0 || memcmp(out, text, n) == 0);
         for (size_t at = 0; at < n; at++) {
             char own = text[at];
@@ -33,11 +33,14 @@ static void clean_copy_equals_the_plain_one(void **state)
                 text[at] = (char)byte;
                 memset(out, 'X', sizeof(out));
                 memset(plain, 'X', sizeof(plain));
-                bool clean = clean_copy(out, in, '|');
-                assert_int_equal(clean, clean_copy_plain(plain, in, '|'));
+                bool clean = clean_copy(out, in, '|', '|');
+                assert_int_equal(clean, clean_copy_plain(plain, in, '|', '|'));
                 assert_int_equal(clean, byte >= 0x20 && byte < 0x7f && byte != '|');
                 if (memcmp(out, plain, sizeof(out)) != 0)
                     fail_msg("byte %02x at %zu of %zu", (unsigned)byte, at, n);
+                clean = clean_copy(out, in, '"', '\\');
+                assert_int_equal(clean, clean_copy_plain(plain, in, '"', '\\'));
+                assert_int_equal(clean, byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\');
             }
             text[at] = own;
         }
@@ -68,7 +71,8 @@ static void make_keys(void)
 
 static struct slsr_bytes random_value(char *text)
 {
-    static const char *const parts[] = {"|", "||", "\"", "=", "\n", "\xe4\xb8\xad", "\xff", "\x7f"};
+    static const char *const parts[] = {"|",  "||",           "\"",   "=",   "\\",
+                                        "\n", "\xe4\xb8\xad", "\xff", "\x7f"};
     size_t n = rnd(60);
     for (size_t i = 0; i < n; i++)
         text[i] = (char)(' ' + rnd(94));
@@ -105,6 +109,8 @@ static size_t make_log(size_t *ids, size_t count, struct slsr_pair *fields, char
 static void compare(const struct slsr_format_config *c, uint32_t pool)
 {
     static char values[FIELDS][TEXT];
+    static const struct slsr_pair tags[] = {{{"host", 4}, {"a \"b\"\\", 6}},
+                                            {{"p\xff|", 3}, {"", 0}}};
     struct slsr_pair fields[FIELDS];
     size_t ids[FIELDS], count = 0;
     char *never[] = {(char *)"never"};
@@ -122,6 +128,8 @@ static void compare(const struct slsr_format_config *c, uint32_t pool)
                                .index = i,
                                .topic = {"t", 1},
                                .source = {"", 0},
+                               .tags = tags,
+                               .tag_count = i / 500 % 3,
                                .fields = fields,
                                .field_count = count};
         slsr_batch_reset(&got);
@@ -154,6 +162,8 @@ static void known_keys_equal_looked_up_ones(void **state)
             c.invalid_utf8 = (enum slsr_utf8)rnd(3);
             compare(&c, 60);   /* all of them fit into the table */
             compare(&c, KEYS); /* it starts anew again and again */
+            c.body = SLSR_BODY_JSON;
+            compare(&c, bare ? 60 : KEYS);
         }
     for (size_t i = 0; i < KEYS; i++)
         free(key_texts[i]);
