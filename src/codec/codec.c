@@ -1,14 +1,16 @@
 /* Response body -> logs, by hand over the wire bytes of a LogGroupList. HOT
  * (tests/bench/bench_format.c "decode").
  *
- * The good path: begin decompresses into a buffer that is kept, then `check` walks every group, log
- * and pair once, counts and measures, and sizes the two arrays (tags of a group, fields of a log)
- * for the largest found. next walks the same bytes again, group by group and log by log; it cannot
- * fail any more and allocates nothing. A group's topic, source and tags may stand behind its logs,
- * so `enter_group` looks through the group's top level first, jumping over the logs.
+ * The good path: begin decompresses into a buffer that is kept and looks through the list and its
+ * groups down to the borders of their logs; next reads a log's pairs into an array that grows with
+ * the largest log, and looks at every byte as it does. A group's topic, source and tags may stand
+ * behind its logs, so `enter_group` looks through the group's top level first, jumping over the
+ * logs.
  *
  * What can go wrong: truncation, a length past its end, a wire type that cannot be skipped, a body
- * or a number of pairs over its limit. Then nothing of the body comes out.
+ * or a number of pairs over its limit. Who cannot take logs back has all of it checked before the
+ * first one (codec_begin, codec_check); who can, asks codec_end behind the last one and saves a
+ * walk over every pair.
  *
  * Wire rules (Protocol Buffers encoding, proto2): fields in any order, last value of a scalar wins,
  * unknown fields and known ones of another wire type are skipped, groups (3, 4) and 6, 7 refused.
@@ -20,7 +22,7 @@
 
 /* Pairs in one log or tags in one group: 32 MB of views. The service's log group of 10 MB holds far
  * fewer; a hostile body of empty pairs would otherwise blow up by sixteen. */
-enum { PAIRS_MAX = 1 << 20 };
+enum { PAIRS_MAX = 1 << 20, FIELDS_FIRST = 64 };
 
 enum { NS_PER_S = 1000000000 };
 
@@ -68,6 +70,8 @@ struct codec {
     struct slsr_log head; /* topic, source, tags, and the numbers of the next log */
     bool in_group;
     const uint8_t *start; /* of the body, for error positions */
+    int failed;           /* what next met, with err; 0 */
+    struct slsr_err err;
 };
 
 static bool varint_long(struct span *s, uint64_t *value)
@@ -261,15 +265,20 @@ static int damaged(const struct codec *c, const uint8_t *at, const char *what, s
                      (size_t)(at - c->start));
 }
 
+static int too_many(size_t count, struct slsr_err *err)
+{
+    return slsr_fail(err, SLSR_ETOOBIG,
+                     "a log or log group has %zu pairs or more, and %d are accepted", count,
+                     PAIRS_MAX);
+}
+
 static int pairs_reserve(struct pairs *pairs, size_t count, struct slsr_err *err)
 {
     if (count > PAIRS_MAX)
-        return slsr_fail(err, SLSR_ETOOBIG,
-                         "a log or log group has %zu pairs, more than the %d that are accepted",
-                         count, PAIRS_MAX);
+        return too_many(count, err);
     if (count <= pairs->size)
         return 0;
-    size_t size = pairs->size == 0 ? 64 : pairs->size;
+    size_t size = pairs->size == 0 ? FIELDS_FIRST : pairs->size;
     while (size < count)
         size *= 2;
     struct slsr_pair *items = realloc(pairs->items, size * sizeof(*items));
@@ -280,7 +289,8 @@ static int pairs_reserve(struct pairs *pairs, size_t count, struct slsr_err *err
     return 0;
 }
 
-static int check_log(const struct codec *c, struct span s, size_t *fields, struct slsr_err *err)
+/* Every pair of a log. */
+static int check_log(const struct codec *c, struct span s, struct slsr_err *err)
 {
     struct item item;
     struct slsr_pair pair;
@@ -301,12 +311,21 @@ static int check_log(const struct codec *c, struct span s, size_t *fields, struc
             return damaged(c, at, "a key and value of a log", err);
         count++;
     }
-    *fields = count;
-    return 0;
+    return count <= PAIRS_MAX ? 0 : too_many(count, err);
 }
 
-static int check_group(struct codec *c, struct span s, size_t *tags, size_t *fields,
-                       struct slsr_err *err)
+/* The pairs of all logs of a group whose borders have been looked at. */
+static int check_logs(const struct codec *c, struct span s, struct slsr_err *err)
+{
+    struct item item;
+    int rc = 0;
+    while (rc == 0 && s.p < s.end && next_usual(&s, GROUP_LOG, &item))
+        if (item.tag == GROUP_LOG)
+            rc = check_log(c, item.bytes, err);
+    return rc;
+}
+
+static int check_group(const struct codec *c, struct span s, size_t *tags, struct slsr_err *err)
 {
     struct item item;
     struct slsr_pair pair;
@@ -315,31 +334,24 @@ static int check_group(struct codec *c, struct span s, size_t *tags, size_t *fie
         const uint8_t *at = s.p;
         if (!next_usual(&s, GROUP_LOG, &item))
             return damaged(c, at, "a field of a log group", err);
-        if (item.tag == GROUP_LOG) {
-            size_t n = 0;
-            int rc = check_log(c, item.bytes, &n, err);
-            if (rc != 0)
-                return rc;
-            if (n > *fields)
-                *fields = n;
-        } else if (item.tag == GROUP_TAG) {
-            if (!read_pair(item.bytes, &pair))
-                return damaged(c, at, "a tag of a log group", err);
-            own++;
-        }
+        if (item.tag != GROUP_TAG)
+            continue;
+        if (!read_pair(item.bytes, &pair))
+            return damaged(c, at, "a tag of a log group", err);
+        own++;
     }
     if (own > *tags)
         *tags = own;
     return 0;
 }
 
-/* Walks the whole body; afterwards next_item and read_pair cannot fail on it and both arrays are
- * large enough. */
-static int check(struct codec *c, uint32_t *groups, struct slsr_err *err)
+/* Walks the list down to the borders of the logs; afterwards only the inside of a log can be
+ * damaged, and the array of tags is large enough. */
+static int check_borders(struct codec *c, uint32_t *groups, struct slsr_err *err)
 {
     struct span s = c->list;
     struct item item;
-    size_t tags = 0, fields = 0;
+    size_t tags = 0;
     *groups = 0;
     while (s.p < s.end) {
         const uint8_t *at = s.p;
@@ -348,12 +360,31 @@ static int check(struct codec *c, uint32_t *groups, struct slsr_err *err)
         if (item.tag != LIST_GROUP)
             continue;
         ++*groups;
-        int rc = check_group(c, item.bytes, &tags, &fields, err);
+        int rc = check_group(c, item.bytes, &tags, err);
         if (rc != 0)
             return slsr_wrap(err, rc, "log group %u", *groups - 1);
     }
     int rc = pairs_reserve(&c->tags, tags, err);
-    return rc != 0 ? rc : pairs_reserve(&c->fields, fields, err);
+    return rc != 0 ? rc : pairs_reserve(&c->fields, FIELDS_FIRST, err);
+}
+
+int codec_check(struct codec *codec, struct slsr_err *err)
+{
+    struct span s = codec->list;
+    struct item item;
+    uint32_t number = codec->in_group ? codec->head.group + 1 : 0;
+    int rc = codec->failed;
+    if (rc != 0) {
+        if (err != NULL)
+            *err = codec->err;
+        return rc;
+    }
+    if (codec->in_group)
+        rc = slsr_wrap(err, check_logs(codec, codec->group, err), "log group %u", number - 1);
+    while (rc == 0 && s.p < s.end && next_item(&s, &item))
+        if (item.tag == LIST_GROUP)
+            rc = slsr_wrap(err, check_logs(codec, item.bytes, err), "log group %u", number++);
+    return rc;
 }
 
 static int inflate(struct codec *c, struct slsr_bytes body, size_t raw_size, struct slsr_err *err)
@@ -384,14 +415,16 @@ static int inflate(struct codec *c, struct slsr_bytes body, size_t raw_size, str
     return rc;
 }
 
-int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compression compression,
-                size_t raw_size, uint32_t *groups, struct slsr_err *err)
+int codec_begin_quick(struct codec *codec, struct slsr_bytes body,
+                      enum codec_compression compression, size_t raw_size, uint32_t *groups,
+                      struct slsr_err *err)
 {
     uint32_t count = 0;
     int rc = 0;
     size_t size = compression == CODEC_LZ4 ? raw_size : body.n;
 
     codec->in_group = false;
+    codec->failed = 0;
     codec->list = (struct span){NULL, NULL};
     memset(&codec->head, 0, sizeof(codec->head));
     if (size > CODEC_RAW_MAX)
@@ -407,12 +440,32 @@ int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compress
         codec->list = (struct span){(const uint8_t *)body.p, (const uint8_t *)body.p + body.n};
     codec->start = codec->list.p;
     if (rc == 0 && codec->list.p != NULL)
-        rc = check(codec, &count, err);
+        rc = check_borders(codec, &count, err);
     if (rc != 0)
         codec->list = (struct span){NULL, NULL};
     if (groups != NULL)
         *groups = rc == 0 ? count : 0;
     return rc;
+}
+
+int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compression compression,
+                size_t raw_size, uint32_t *groups, struct slsr_err *err)
+{
+    int rc = codec_begin_quick(codec, body, compression, raw_size, groups, err);
+    if (rc == 0)
+        rc = codec_check(codec, err);
+    if (rc != 0)
+        codec->list = (struct span){NULL, NULL};
+    if (rc != 0 && groups != NULL)
+        *groups = 0;
+    return rc;
+}
+
+int codec_end(const struct codec *codec, struct slsr_err *err)
+{
+    if (codec->failed != 0 && err != NULL)
+        *err = codec->err;
+    return codec->failed;
 }
 
 static void enter_group(struct codec *c, struct span group, uint32_t number)
@@ -439,33 +492,57 @@ static void enter_group(struct codec *c, struct span group, uint32_t number)
     c->group = group;
 }
 
-static void read_log(struct codec *c, struct span s, struct slsr_log *log)
+/* One field of another shape; *field moves when it is a pair. */
+static int read_odd_field(struct codec *c, struct span *s, struct slsr_log *log,
+                          struct slsr_pair **field)
 {
+    const uint8_t *at = s->p;
     struct item item;
-    struct slsr_pair *field = c->fields.items;
+    if (!next_usual(s, LOG_CONTENT, &item))
+        return damaged(c, at, "a field of a log", &c->err);
+    if (item.tag == LOG_CONTENT) {
+        if (!read_pair(item.bytes, *field))
+            return damaged(c, at, "a key and value of a log", &c->err);
+        ++*field;
+    } else if (item.tag == LOG_TIME) {
+        log->time_s = (uint32_t)item.number;
+    } else if (item.tag == LOG_TIME_NS) {
+        /* No part of a second outside its range: then none is known. */
+        log->time_ns = item.number < NS_PER_S ? (uint32_t)item.number : 0;
+    }
+    return 0;
+}
+
+static int read_log(struct codec *c, struct span s, struct slsr_log *log)
+{
+    struct slsr_pair *field = c->fields.items, *limit = field + c->fields.size;
+    int rc = 0;
 
     *log = c->head;
     c->head.index++;
-    for (const uint8_t *at = s.p, *next; at < s.end; at = s.p) {
-        while (at < s.end && (next = usual_pair(at, s.end, LOG_CONTENT, field)) != NULL) {
+    for (const uint8_t *at = s.p, *next;; at = s.p) {
+        while (at < s.end && field < limit &&
+               (next = usual_pair(at, s.end, LOG_CONTENT, field)) != NULL) {
             at = next;
             field++;
         }
         s.p = at;
-        if (at == s.end || !next_usual(&s, LOG_CONTENT, &item))
+        if (at == s.end)
             break;
-        if (item.tag == LOG_CONTENT) {
-            if (read_pair(item.bytes, field))
-                field++;
-        } else if (item.tag == LOG_TIME) {
-            log->time_s = (uint32_t)item.number;
-        } else if (item.tag == LOG_TIME_NS) {
-            /* No part of a second outside its range: then none is known. */
-            log->time_ns = item.number < NS_PER_S ? (uint32_t)item.number : 0;
+        if (field == limit) {
+            const size_t count = (size_t)(field - c->fields.items);
+            rc = pairs_reserve(&c->fields, count + 1, &c->err);
+            field = c->fields.items + count;
+            limit = c->fields.items + c->fields.size;
+        } else {
+            rc = read_odd_field(c, &s, log, &field);
         }
+        if (rc != 0)
+            return slsr_wrap(&c->err, rc, "log group %u", log->group);
     }
     log->fields = c->fields.items;
     log->field_count = (size_t)(field - c->fields.items);
+    return 0;
 }
 
 bool codec_next(struct codec *codec, struct slsr_log *log)
@@ -476,8 +553,11 @@ bool codec_next(struct codec *codec, struct slsr_log *log)
             if (!next_usual(&codec->group, GROUP_LOG, &item))
                 break;
             if (item.tag == GROUP_LOG) {
-                read_log(codec, item.bytes, log);
-                return true;
+                codec->failed = read_log(codec, item.bytes, log);
+                if (codec->failed == 0)
+                    return true;
+                codec->list = codec->group = (struct span){NULL, NULL};
+                return false;
             }
         }
         uint32_t number = codec->in_group ? codec->head.group + 1 : 0;

@@ -26,8 +26,18 @@ int codec_begin(struct codec *codec, struct slsr_bytes body, enum codec_compress
  */
 size_t codec_memory(const struct codec *codec);
 void codec_trim(struct codec *codec);
+/* The same, but the inside of the logs is looked at only when they come out: a walk less. A damaged
+ * log ends the body, and codec_end says so: all logs that came out must then be taken back. */
+int codec_begin_quick(struct codec *codec, struct slsr_bytes body,
+                      enum codec_compression compression, size_t raw_size, uint32_t *groups,
+                      struct slsr_err *err);
+/* Looks at all logs that have not come out yet: behind it next cannot meet damage any more. */
+int codec_check(struct codec *codec, struct slsr_err *err);
 /* Next log, in order: true and *log filled (views until the next codec_begin; tags until the next
  * group, fields until the next call), or false at the end. */
 bool codec_next(struct codec *codec, struct slsr_log *log);
+/* Behind the last log: 0, or what ended the body before its end. SLSR_EBADDATA, SLSR_ETOOBIG,
+ * SLSR_ENOMEM. */
+int codec_end(const struct codec *codec, struct slsr_err *err);
 
 #endif

@@ -1,4 +1,7 @@
-/* Decode and format one pull. HOT: nothing here allocates, locks or speaks per log. */
+/* Decode and format one pull. HOT: nothing here allocates, locks or speaks per log.
+ *
+ * A damaged log is found when its turn comes; then the batch is emptied, which takes back all logs
+ * before it. Before a first piece leaves, all that follows it is looked at. */
 #include <stdio.h>
 
 #include "consume/intake.h"
@@ -22,6 +25,17 @@ void intake_close(struct intake *intake)
     format_plan_free(intake->plan);
     intake->codec = NULL;
     intake->plan = NULL;
+}
+
+/* The batch is whole, or the body is damaged. */
+static int judge(struct intake *intake, struct intake_result *result, struct slsr_err *err)
+{
+    const bool first = !intake->checked;
+
+    if (!result->more)
+        return codec_end(intake->codec, err);
+    intake->checked = true;
+    return first ? codec_check(intake->codec, err) : 0;
 }
 
 int intake_more(struct intake *intake, struct slsr_batch *batch, struct intake_result *result,
@@ -49,7 +63,11 @@ int intake_more(struct intake *intake, struct slsr_batch *batch, struct intake_r
             break;
         }
     }
-    return 0;
+    const int rc = judge(intake, result, err);
+
+    if (rc != 0)
+        slsr_batch_reset(batch);
+    return rc;
 }
 
 int intake_take(struct intake *intake, struct slsr_bytes body, bool lz4, size_t raw_size,
@@ -61,7 +79,8 @@ int intake_take(struct intake *intake, struct slsr_bytes body, bool lz4, size_t 
     *result = (struct intake_result){.raw_bytes = raw_size};
     snprintf(intake->cursor, sizeof intake->cursor, "%s", cursor);
     slsr_batch_reset(batch);
-    rc = codec_begin(intake->codec, body, lz4 ? CODEC_LZ4 : CODEC_PLAIN, raw_size, &result->groups,
-                     err);
+    intake->checked = false;
+    rc = codec_begin_quick(intake->codec, body, lz4 ? CODEC_LZ4 : CODEC_PLAIN, raw_size,
+                           &result->groups, err);
     return rc == 0 ? intake_more(intake, batch, result, first_dead, err) : rc;
 }

@@ -16,6 +16,7 @@ struct intake {
     struct codec *codec;
     struct format_plan *plan;
     char cursor[SLSR_CURSOR_MAX + 1]; /* of the pull under way */
+    bool checked;                     /* all of its body */
 };
 
 struct intake_result {

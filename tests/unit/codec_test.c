@@ -225,6 +225,55 @@ static void too_many_pairs_are_refused(void **state)
     codec_free(c);
 }
 
+/* A damaged log behind a good one: the quick way gives the first and tells at the end; the array of
+ * fields grows on the way. */
+static void a_damaged_log_ends_the_quick_way(void **state)
+{
+    (void)state;
+    enum { FIELDS = 1000 };
+    struct codec *c = fresh();
+    struct slsr_log log;
+    struct slsr_err err;
+    char body[FIELDS * 8 + 64], *p = body;
+    size_t n = FIELDS * 8;
+    *p++ = 0x0a; /* a group of two logs, of 3 + n and 2 + 4 bytes */
+    n += 3 + 6;
+    *p++ = (char)((n & 0x7f) | 0x80);
+    *p++ = (char)(n >> 7);
+    n = FIELDS * 8;
+    *p++ = 0x0a;
+    *p++ = (char)((n & 0x7f) | 0x80);
+    *p++ = (char)(n >> 7);
+    for (int i = 0; i < FIELDS; i++, p += 8)
+        memcpy(p, "\x12\x06\x0a\x01k\x12\x01v", 8);
+    memcpy(p, "\x0a\x04\x12\x7f\x0a\x00", 6); /* a pair past its log */
+    p += 6;
+    struct slsr_bytes all = {body, (size_t)(p - body)};
+
+    assert_int_equal(codec_begin(c, all, CODEC_PLAIN, 0, NULL, NULL), SLSR_EBADDATA);
+    assert_false(codec_next(c, &log));
+    assert_int_equal(codec_begin_quick(c, all, CODEC_PLAIN, 0, NULL, NULL), 0);
+    assert_int_equal(codec_check(c, NULL), SLSR_EBADDATA);
+    assert_true(codec_next(c, &log));
+    assert_int_equal(log.field_count, FIELDS);
+    assert_bytes(log.fields[FIELDS - 1].value, "v");
+    assert_int_equal(codec_end(c, NULL), 0);
+    assert_int_equal(codec_check(c, NULL), SLSR_EBADDATA);
+    assert_false(codec_next(c, &log));
+    assert_false(codec_next(c, &log));
+    assert_int_equal(codec_end(c, &err), SLSR_EBADDATA);
+    assert_non_null(strstr(err.text, "log group 0"));
+    assert_int_equal(codec_check(c, NULL), SLSR_EBADDATA);
+    all.n -= 6;
+    body[1] = (char)(((n + 3) & 0x7f) | 0x80); /* without the second log */
+    body[2] = (char)((n + 3) >> 7);
+    assert_int_equal(codec_begin_quick(c, all, CODEC_PLAIN, 0, NULL, NULL), 0);
+    assert_true(codec_next(c, &log));
+    assert_false(codec_next(c, &log));
+    assert_int_equal(codec_end(c, NULL), 0);
+    codec_free(c);
+}
+
 /* --- against protobuf-c --- */
 
 static ProtobufCBinaryData random_bytes(uint32_t most)
@@ -323,6 +372,24 @@ static void assert_log(const struct slsr_log *log, const SlsLogs__LogGroup *g, s
     }
 }
 
+/* Begins without a look into the logs; true when a damaged one ended the body, as `rc` has it. */
+static bool begin_quick(struct codec *c, struct slsr_bytes body, int rc, uint32_t *groups)
+{
+    struct slsr_log log;
+    int quick = codec_begin_quick(c, body, CODEC_PLAIN, 0, groups, NULL);
+    if (quick == 0 && rc != 0) {
+        uint32_t skip = rnd(3);
+        while (skip-- > 0 && codec_next(c, &log))
+            ;
+        quick = rnd(2) == 0 ? codec_check(c, NULL) : 0;
+        while (quick == 0 && codec_next(c, &log))
+            ;
+        quick = quick == 0 ? codec_end(c, NULL) : quick;
+    }
+    assert_int_equal(quick, rc);
+    return quick != 0;
+}
+
 /* Reads everything, and compares when the oracle accepts the bytes too. */
 static bool agree(struct codec *c, const uint8_t *bytes, size_t n)
 {
@@ -331,6 +398,8 @@ static bool agree(struct codec *c, const uint8_t *bytes, size_t n)
     char *copy = malloc(n + 1);
     memcpy(copy, bytes, n);
     int rc = begin(c, copy, n, &groups);
+    if (rnd(2) == 0 && begin_quick(c, (struct slsr_bytes){copy, n}, rc, &groups))
+        assert_int_equal(begin(c, copy, n, &groups), rc); /* nothing of it is left */
     SlsLogs__LogGroupList *list = sls_logs__log_group_list__unpack(NULL, n, bytes);
     bool both = rc == 0 && list != NULL;
     if (rc != 0) {
@@ -348,6 +417,7 @@ static bool agree(struct codec *c, const uint8_t *bytes, size_t n)
                 assert_log(&log, list->loggroups[g], i);
             }
         assert_false(codec_next(c, &log));
+        assert_int_equal(codec_end(c, NULL), 0);
     }
     sls_logs__log_group_list__free_unpacked(list, NULL);
     free(copy);
@@ -391,6 +461,7 @@ int main(void)
         cmocka_unit_test(odd_wire_bytes),
         cmocka_unit_test(a_part_of_a_second_stays_in_its_range),
         cmocka_unit_test(too_many_pairs_are_refused),
+        cmocka_unit_test(a_damaged_log_ends_the_quick_way),
         cmocka_unit_test(random_and_mutated_messages_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

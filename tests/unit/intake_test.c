@@ -1,4 +1,5 @@
-/* A pull that is far larger as frames than on the wire comes in pieces, each log once, in order. */
+/* A pull that is far larger as frames than on the wire comes in pieces, each log once, in order;
+ * nothing of a damaged one comes out, wherever the damage is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,9 +91,45 @@ static void pieces(void **state)
     free((void *)(uintptr_t)body.p);
 }
 
+/* The last log of the body says more than it has: found before the first piece leaves, and in a
+ * pull of one piece at its end. */
+static void damage_takes_all_back(void **state)
+{
+    const struct slsr_format_config format = {
+        .facility = 1, .severity = 6, .hostname = (char *)"h", .max_message_bytes = 1 << 20};
+    const struct slsr_stream stream = {"p", "l", 0};
+    struct intake intake = {0};
+    struct intake_result result;
+    struct slsr_batch batch;
+    struct slsr_err err = {0};
+    struct slsr_bytes body = make_body();
+    const char small[] = "\x0a\x0a\x0a\x02\x08\x01\x0a\x04\x12\x02\x0a\x05";
+    /* the last log ends in front of the topic's tag: its time becomes a content too long */
+    unsigned char *last = (unsigned char *)(uintptr_t)body.p + body.n - TOPIC - 4 - 3;
+
+    (void)state;
+    assert_int_equal(last[0], 0x08);
+    last[0] = 0x12;
+    last[1] = 0x70;
+    slsr_batch_init(&batch);
+    assert_int_equal(intake_open(&intake, &format, &stream, &err), 0);
+    assert_int_equal(intake_take(&intake, body, false, body.n, "MTAw", &batch, &result, NULL, &err),
+                     SLSR_EBADDATA);
+    assert_int_equal(batch.frame_count + batch.used, 0);
+    body.n = sizeof small - 1;
+    assert_int_equal(intake_take(&intake, (struct slsr_bytes){small, body.n}, false, body.n, "MTAw",
+                                 &batch, &result, NULL, &err),
+                     SLSR_EBADDATA);
+    assert_int_equal(batch.frame_count + batch.used, 0);
+    intake_close(&intake);
+    slsr_batch_fini(&batch);
+    free((void *)(uintptr_t)body.p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pieces)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pieces),
+                                       cmocka_unit_test(damage_takes_all_back)};
 
     return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
 }
