@@ -69,14 +69,15 @@ struct consumer_group *cg_find(struct logstore *ls, const char *name)
     return NULL;
 }
 
-static bool ancestors_over(const struct logstore *ls, const struct consumer_group *cg, size_t id)
+/* Whether all that a shard came from is over, given the same of its parents. Ids of parents are
+ * smaller than those of their children: asked in order, each is looked at once. */
+static bool ancestors_over(const struct logstore *ls, const struct consumer_group *cg, size_t id,
+                           const bool *known)
 {
     for (int i = 0; i < 2; i++) {
-        int parent = ls->shards[id]->parent[i];
+        const int parent = ls->shards[id]->parent[i];
 
-        /* Ids of parents are smaller than those of their children: this ends. */
-        if (parent >= 0 &&
-            (cg->slots[parent].state != SLOT_OVER || !ancestors_over(ls, cg, (size_t)parent)))
+        if (parent >= 0 && (cg->slots[parent].state != SLOT_OVER || !known[parent]))
             return false;
     }
     return true;
@@ -84,14 +85,19 @@ static bool ancestors_over(const struct logstore *ls, const struct consumer_grou
 
 void cg_notice_shards(struct logstore *ls, struct consumer_group *cg)
 {
+    bool *over;
+
     if (cg->slot_count == ls->shard_count)
         return;
     cg->slots = xresize(cg->slots, ls->shard_count * sizeof *cg->slots);
-    for (size_t i = cg->slot_count; i < ls->shard_count; i++) {
-        cg->slots[i] = (struct slot){.state = SLOT_FREE};
-        if (cg->order && !ancestors_over(ls, cg, i))
-            cg->slots[i].state = SLOT_WAIT;
+    over = xalloc(ls->shard_count + 1);
+    for (size_t i = 0; i < ls->shard_count; i++) {
+        over[i] = ancestors_over(ls, cg, i, over);
+        if (i < cg->slot_count)
+            continue;
+        cg->slots[i] = (struct slot){.state = cg->order && !over[i] ? SLOT_WAIT : SLOT_FREE};
     }
+    free(over);
     cg->slot_count = ls->shard_count;
     cg->version++;
 }
@@ -181,14 +187,18 @@ static void finish_if_at_end(struct consumer_group *cg, const struct shard *sh, 
 
 static void advance_slots(struct logstore *ls, struct consumer_group *cg)
 {
+    bool *over = xalloc(cg->slot_count + 1);
+
     for (size_t i = 0; i < cg->slot_count; i++) {
         struct slot *slot = &cg->slots[i];
 
-        if (slot->state == SLOT_WAIT && (!cg->order || ancestors_over(ls, cg, i))) {
+        over[i] = ancestors_over(ls, cg, i, over);
+        if (slot->state == SLOT_WAIT && (!cg->order || over[i])) {
             slot->state = SLOT_FREE;
             cg->version++;
         }
     }
+    free(over);
     /* Afterwards, so that the children of a shard that ends here start one heartbeat later. */
     for (size_t i = 0; i < cg->slot_count; i++)
         finish_if_at_end(cg, ls->shards[i], &cg->slots[i]);
