@@ -85,6 +85,16 @@ void shard_pause(struct run *r, int rc)
     slsr_stop_wait(&r->w->stop, ms);
 }
 
+/* Behind the fence the shard may be another's: nothing more of it is spooled or reported. */
+static int fenced(struct run *r, struct slsr_err *err)
+{
+    if (!r->w->lost && group_holds_ms(r->g) > 0)
+        return 0;
+    r->w->lost = true;
+    slsr_stop_request(&r->w->stop);
+    return slsr_fail(err, SLSR_ESTOPPED, "the shard may be another consumer's");
+}
+
 /* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
 int shard_settle(struct run *r, struct lane *lane)
 {
@@ -117,7 +127,7 @@ int shard_settle(struct run *r, struct lane *lane)
         } else {
             shard_pause(r, rc);
         }
-        if (stopping(r))
+        if (stopping(r) || fenced(r, &err) != 0) /* the wait may have outlasted our hold */
             return rc; /* nothing acknowledged is lost: SLS still has it */
         rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, &err);
         if (rc != 0)
@@ -131,16 +141,6 @@ int shard_settle_all(struct run *r)
     int rc = shard_settle(r, &r->lanes[r->turn]); /* the older one */
 
     return rc != 0 ? rc : shard_settle(r, &r->lanes[1 - r->turn]);
-}
-
-/* Behind the fence the shard may be another's: nothing more of it is spooled or reported. */
-static int fenced(struct run *r, struct slsr_err *err)
-{
-    if (!r->w->lost && group_holds_ms(r->g) > 0)
-        return 0;
-    r->w->lost = true;
-    slsr_stop_request(&r->w->stop);
-    return slsr_fail(err, SLSR_ESTOPPED, "the shard may be another consumer's");
 }
 
 static void note_lag(struct run *r, const struct client_pull *pull, uint32_t last_time_s,

@@ -5,6 +5,8 @@
  * heard of no position that it should not have heard of. */
 #include "fake_sls.h"
 
+enum { SMALL_SPOOL = 256 * 1024 };
+
 static bool holds_two(struct world *w)
 {
     struct consume_figures f;
@@ -25,6 +27,11 @@ static bool holds_none(struct world *w)
     none = f.shard_count == 0;
     consume_figures_free(&f);
     return none;
+}
+
+static bool spool_is_full(struct world *w)
+{
+    return strcmp(note_of(w, 0).state, "spool_full") == 0;
 }
 
 static bool everything_reported(struct world *w)
@@ -115,6 +122,46 @@ static void trap_10_two_owners_fence_counts_from_the_sending_of_the_last_good_be
     world_stop(&w);
     assert_int_equal(spooled_whole(&w, 0, FAKE_FIRST), 0);
     assert_int_equal(spooled_whole(&w, 1, FAKE_FIRST), 0);
+    world_teardown(&w);
+}
+
+/* The spool is full: what was pulled waits in hand. Meanwhile no beat goes through, and room comes
+ * behind the fence, before the group's thread has noticed: the batch must not be spooled any more.
+ */
+static void trap_10_what_waited_for_room_behind_the_fence_is_not_spooled(void **state)
+{
+    struct world w;
+    const struct slsr_spool_config config = {.path = w.dir, .max_size_bytes = SMALL_SPOOL};
+    struct slsr_target_state siem;
+    struct slsr_err err;
+    int64_t good_ms;
+    uint64_t before;
+
+    (void)state;
+    world_setup(&w, 1, 5000);
+    slsr_spool_close(w.spool);
+    assert_int_equal(slsr_spool_open(&w.spool, &config, SLSR_SPOOL_WRITE, &err), 0);
+    assert_int_equal(slsr_spool_target_add(w.spool, "siem", &siem, &err), 0);
+    w.hook = beats_fail;
+    world_start(&w);
+    RUN_UNTIL(&w, spool_is_full);
+    good_ms = last_asked(&w, BEAT)->at_ms;
+    w.step = 1;
+    world_pass(&w, good_ms + 54001 - clock_mono_ms());
+    before = frames_spooled(&w);
+    siem.acked = before + 1;
+    assert_int_equal(slsr_spool_ack(w.spool, &siem, &err), 0);
+    world_pass(&w, 60000);
+    assert_int_equal(frames_spooled(&w), before);
+    assert_true(holds_none(&w));
+    w.step = 0; /* mended: nothing is missing */
+    for (int n = 0; n < 100 && !all_spooled(&w); n++) {
+        world_pass(&w, 5000);
+        siem.acked = frames_spooled(&w) + 1;
+        assert_int_equal(slsr_spool_ack(w.spool, &siem, &err), 0);
+    }
+    assert_true(all_spooled(&w));
+    world_stop(&w);
     world_teardown(&w);
 }
 
@@ -478,6 +525,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_read_and_reported_once),
         cmocka_unit_test(trap_10_two_owners_fence_counts_from_the_sending_of_the_last_good_beat),
+        cmocka_unit_test(trap_10_what_waited_for_room_behind_the_fence_is_not_spooled),
         cmocka_unit_test(
             client_survives_heartbeat_hanging_its_time_limit_is_well_below_the_interval),
         cmocka_unit_test(trap_10_a_hanging_question_between_beats_costs_no_shard),
