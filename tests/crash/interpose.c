@@ -5,8 +5,10 @@
  *   SLSR_IO_LOG=FILE           writes down every change, barrier and line on standard output:
  *                              a text line "OP ID A B N" and N bytes (data or a path); see log_op
  *   SLSR_IO_FAIL=WHAT:N:ERRNO:TIMES   the N-th call of a kind and the TIMES - 1 after it fail: WHAT
- * is write, short (half is written, then ERRNO), sync, open, unlink SLSR_IO_NOSYNC=1 barriers do
- * nothing but say that they did: the sabotage that the power-loss test must notice */
+ * is write, short (half is written, then ERRNO), sync, open, unlink
+ *   SLSR_IO_SWITCH=FILE        while this file says WHAT:ERRNO, every call of that kind fails
+ *   SLSR_IO_NOSYNC=1           barriers do nothing but say that they did: the sabotage that the
+ * power-loss test must notice */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +43,7 @@ static struct {
     long at, times, seen;
     int error;
 } plan;
+static const char *switch_path;
 
 #define REAL(type, name, ...)                                                                      \
     static type (*real)(__VA_ARGS__);                                                              \
@@ -68,6 +71,7 @@ __attribute__((constructor)) static void begin(void)
     folder = getenv("SLSR_IO_DIR");
     folder_len = folder != NULL ? strlen(folder) : 0;
     no_sync = getenv("SLSR_IO_NOSYNC") != NULL;
+    switch_path = getenv("SLSR_IO_SWITCH");
     if (log != NULL)
         log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fail != NULL &&
@@ -87,8 +91,29 @@ static void log_op(char op, int id, long long a, long long b, const void *data, 
         abort(); /* a log with a hole proves nothing */
 }
 
+/* Asked at every call, so that somebody outside can break and mend a running program. */
+static bool switched_on(const char *what)
+{
+    char text[32] = "";
+    char kind[8] = "";
+    char name[16] = "";
+    const int fd = switch_path != NULL ? open(switch_path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n;
+
+    if (fd < 0)
+        return false;
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0 || sscanf(text, "%7[^:]:%15s", kind, name) != 2 || strcmp(kind, what) != 0)
+        return false;
+    plan.error = strcmp(name, "ENOSPC") == 0 ? ENOSPC : EIO;
+    return true;
+}
+
 static bool due(const char *what)
 {
+    if (switched_on(what))
+        return true;
     if (plan.error == 0 || strcmp(plan.what, what) != 0)
         return false;
     plan.seen++;

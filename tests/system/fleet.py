@@ -69,7 +69,10 @@ class Relay:
 
     def start(self):
         argv = ["ip", "netns", "exec", self.space, *self.fleet.rig.relay_argv(self.config)]
-        self.program = self.fleet.rig.start(self.name, argv, env=harness.clean_env())
+        self.program = self.fleet.rig.start(self.name, argv, env=self.environment())
+
+    def environment(self):
+        return harness.clean_env()
 
     def pull_cable(self):
         ip("link", "set", self.cable, "down")
@@ -90,6 +93,8 @@ class Relay:
 
 
 class Fleet:
+    relay_type = Relay
+
     def __init__(self, rig, relays, shards, beat_ms=500, timeout_s=3, sim=(), **settings):
         self.rig, self.shards, self.beat_ms, self.timeout_s = rig, shards, beat_ms, timeout_s
         self.settings = settings
@@ -99,7 +104,7 @@ class Fleet:
                             "--transcript-calls", "heartbeat,checkpoint,get_checkpoint", *sim]
         self.sim = None
         self.start_sim()
-        self.relays = [Relay(self, n) for n in range(1, relays + 1)]
+        self.relays = [self.relay_type(self, n) for n in range(1, relays + 1)]
 
     def start_sim(self):
         argv = [self.rig.tool("sls-sim"), "--listen", f"0.0.0.0:{PORT}", "--access-key", ":".join(KEY),
@@ -153,18 +158,29 @@ class Fleet:
         for relay in self.relays:
             check(relay.program.wait(60) == 0, f"TERM did not end {relay.name} with exit 0")
 
+    def lines(self):
+        """The transcript, line by line."""
+        with open(self.transcript, "rb") as file:
+            yield from parsed(file)
+
     def events(self):
-        """The transcript's lines as (at, call, consumer, request body, status, answer)."""
-        with open(self.transcript, encoding="utf-8") as file:
-            for text in file:
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue  # the line in which the service was killed
-                request, response = line["request"], line["response"]
-                query = dict(urllib.parse.parse_qsl(request["query"]))
-                call = "get" if request["method"] == "GET" else query.get("type", "")
-                yield (line["at"], call, query, body(request), response["status"], body(response))
+        """The transcript's lines as (at, call, query, request body, status, answer); the query names
+        who asked (`consumer`) also where only the User-Agent does."""
+        for line in self.lines():
+            request, response = line["request"], line["response"]
+            query = dict(urllib.parse.parse_qsl(request["query"]))
+            agent = dict(request["headers"]).get("User-Agent", "")
+            query.setdefault("consumer", agent.rpartition("/")[2])
+            call = "get" if request["method"] == "GET" else query.get("type", "")
+            yield (line["at"], call, query, body(request), response["status"], body(response))
+
+
+def parsed(lines):
+    for text in lines:
+        try:
+            yield json.loads(text)
+        except ValueError:
+            continue  # the line in which the service was killed
 
 
 def body(message):
@@ -204,14 +220,15 @@ def ownership_gaps(fleet):
 
 
 def began(fleet):
-    """shard -> [(when, cursor, holder)]: every checkpoint that a holder was told to begin at."""
+    """shard -> [(when, cursor, who)]: every checkpoint that somebody was told to begin at. Who asked, not
+    who held the shard by then: a consumer whose late heartbeat gave it away has begun all the same."""
     starts = collections.defaultdict(list)
-    for at, call, _, _, status, answer in fleet.events():
+    for at, call, query, _, status, answer in fleet.events():
         if call != "get" or status != 200 or not isinstance(answer, list):
             continue
         for item in answer:
             cursor = cursor_number(item["checkpoint"]) if item["checkpoint"] else 0
-            starts[item["shard"]].append((at, cursor, item["consumer"]))
+            starts[item["shard"]].append((at, cursor, query["consumer"]))
     return starts
 
 

@@ -1,12 +1,14 @@
 """What may go wrong. Each trouble is a generator: it begins, says what it is, and ends when asked for
 more. While it lasts its subject (a relay, a cable, a receiver, the service) has no other trouble."""
+import contextlib
 import json
+import os
 import signal
 import time
 
 import fleet as fleets
 from harness import LOGSTORE, check
-from world import TARGETS, Order, freeze
+from world import JUMP_S, TARGETS, Order, freeze
 
 RELAYS = ("relay-1", "relay-2")
 FAULTS = ["pull:error=500/InternalServerError:6", "any:error=503/ServerBusy:10", "pull:quota:10",
@@ -93,7 +95,6 @@ def swallow(world, name, luck):
 
 def kill_service(world, _, luck):
     world.fleet.sim.kill()
-    world.fleet.jump(0)
     yield "kill -9"
     world.fleet.start_sim()
 
@@ -112,12 +113,9 @@ def service_fault(world, _, luck):
 
 
 def service_clock(world, _, luck):
-    """The offsets are so large that the transcript can be put back into real time."""
-    skew = luck.choice([-40000, 40000])
-    world.fleet.jump(skew)
+    skew = luck.choice([-JUMP_S, JUMP_S])
     world.rig.sim_post("/_sim/clock", json.dumps({"skew_s": skew}))
     yield f"clock off by {skew} s"
-    world.fleet.jump(0)
     world.rig.sim_post("/_sim/clock", json.dumps({"skew_s": 0}))
 
 
@@ -177,6 +175,58 @@ def reset_sink(world, _, luck):
     world.sink.start()
 
 
+def certificate_ends(world, _, luck):
+    """The sink's certificate is good for a moment only, and each connection for some messages; who comes
+    back later meets one that has expired, until it is renewed."""
+    if time.time() < world.thawed["sink"] + 5:
+        yield "is let live, just thawed"
+        return
+    lasts = luck.randrange(1, 4)
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + s)) for s in (-86400, lasts)]
+    world.sink.kill()
+    world.sink.kit = world.leaf("siem-soon", dates=dates)
+    world.sink.start(("--reset-after", str(luck.randrange(50, 300))))
+    yield f"certificate ends in {lasts} s"
+    world.sink.kill()
+    world.sink.kit = world.good_leaf
+    world.sink.start()
+
+
+# --- disks ---
+
+def fill_disk(world, name, _):
+    """Somebody else takes all that is free, to the last block."""
+    relay = relay_of(world, name.replace("spool", "relay"))
+    world.record(relay)
+    world.short_of_disk.add(relay.name)
+    fill(relay)
+    yield "disk full"
+    os.unlink(relay.filler)
+    world.short_of_disk.discard(relay.name)
+
+
+def fill(relay):
+    free = os.statvfs(relay.spool)
+    with open(relay.filler, "ab", buffering=0) as file:
+        for size in (free.f_bavail * free.f_frsize - (1 << 20), 1 << 16, 1 << 12):
+            with contextlib.suppress(OSError):
+                while size > 0:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
+
+
+def break_disk(world, name, luck):
+    """Calls on the files of a running relay fail."""
+    relay = relay_of(world, name)
+    ready(relay)
+    what, error = luck.choice(["write", "short", "sync", "open", "unlink"]), luck.choice(["EIO", "ENOSPC"])
+    world.record(relay)
+    world.short_of_disk.add(relay.name)
+    relay.fail(f"{what}:{error}")
+    yield f"each {what} fails with {error}"
+    relay.fail("")
+    world.short_of_disk.discard(relay.name)
+
+
 # --- verbs of sls-spool; the relay they are given to may be dead, frozen or cut off meanwhile ---
 
 def span(world, relay, luck, most):
@@ -189,7 +239,7 @@ def span(world, relay, luck, most):
 
 
 def look_at_spool(world, name, luck):
-    relay = relay_of(world, name.replace("spool", "relay"))
+    relay = relay_of(world, name.replace("eye", "relay"))
     words = luck.choice([["status"], ["list", "-n", "50"], ["tail"], ["shards"], ["targets"], ["stats"],
                          ["gaps"], ["shape"], ["verify"], ["top"], ["readers"],
                          ["cat", "-g", "number [0-9]*7 end", "--count"], ["status", "--check", "--max-age", "5"]])
@@ -201,7 +251,7 @@ def look_at_spool(world, name, luck):
 
 def order(world, name, luck):
     relay = relay_of(world, name.replace("spool", "relay"))
-    where, to = span(world, relay, luck, 60), luck.choice(TARGETS)
+    where, to = span(world, relay, luck, 60), luck.choice(list(TARGETS))
     if not where or not all(world.seen[relay.name, t] for t in TARGETS):
         yield "no frames yet"
         return
@@ -220,9 +270,11 @@ def order(world, name, luck):
         world.order(relay, to, "requeue", first=first, last=last, again=3, apart=True)
         yield text
     elif what == "seek":
-        newest = world.look(relay)["newest_seq"]
-        world.order(relay, to, "seek", str(first), first=first, last=newest + 100000, again=1)
-        yield text
+        # Back only: forward gives up what lies between.
+        status = world.look(relay)
+        first = min([first] + [t["acked_seq"] + 1 for t in status["targets"] if t["name"] == to])
+        world.order(relay, to, "seek", str(first), first=first, last=status["newest_seq"] + 100000, again=1)
+        yield f"seek {first} -t {to}"
     elif what == "flush":
         world.order(relay, to, "flush")
         yield text
@@ -237,18 +289,21 @@ def order(world, name, luck):
 
 def replay(world, relay, to, first, last):
     world.orders[relay.name, to].append(Order(time.time(), "replay", first, last, 3, True, False))
-    done = world.rig.run("sls-spool", "-D", relay.spool, "replay", "--seq", f"{first}..{last}", "--to",
-                         f"tcp://127.0.0.1:{world.receiver(to).port}", "--timeout", "5", code=None)
-    check(done.returncode in (0, 1, 69, 74, 75), f"replay: exit {done.returncode}: {done.stderr}")
+    done = world.rig.run("sls-spool", "-c", relay.config, "replay", "--seq", f"{first}..{last}", "-t", to,
+                         "--timeout", "5", "--yes", code=None)
+    # 78: its configuration has a mistake just now
+    check(done.returncode in (0, 1, 69, 74, 75, 78), f"replay: exit {done.returncode}: {done.stderr}")
     return done.returncode
 
 
 RECEIVERS = ("sink", "rsyslog")
-CABLES, SPOOLS, SERVICE = ("cable-1", "cable-2"), ("spool-1", "spool-2"), ("service",)
+CABLES, SPOOLS, EYES = ("cable-1", "cable-2"), ("spool-1", "spool-2"), ("eye-1", "eye-2")
+SERVICE = ("service",)
 # (trouble, its possible subjects, how long it may last in seconds, weight)
 ALL = [(kill_relay, RELAYS, 4, 4), (end_relay, RELAYS, 2, 1), (freeze_relay, RELAYS, 8, 2),
        (reload_relay, RELAYS, 3, 2), (cut, CABLES, 8, 3), (swallow, CABLES, 8, 2),
        (kill_service, SERVICE, 3, 2), (freeze_service, SERVICE, 6, 1), (service_fault, SERVICE, 5, 5),
        (service_clock, SERVICE, 3, 1), (reshape, SERVICE, 0, 3), (expire, SERVICE, 0, 1),
        (kill_receiver, RECEIVERS, 3, 5), (freeze_receiver, RECEIVERS, 6, 2),
-       (reset_sink, ("sink",), 5, 2), (look_at_spool, SPOOLS, 0, 4), (order, SPOOLS, 4, 5)]
+       (reset_sink, ("sink",), 5, 2), (certificate_ends, ("sink",), 6, 2), (fill_disk, SPOOLS, 8, 2), (break_disk, RELAYS, 5, 2),
+       (look_at_spool, EYES, 0, 4), (order, SPOOLS, 4, 5)]

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -18,41 +19,89 @@ import harness
 import loss_table
 import oracle
 import receivers
+import tlskit
 from harness import LOGSTORE, check
 from sim_smoke import field, varint
 
 KEYS = 24
-TARGETS = ("sink", "rsyslog")
+MEAN_LOGS = 20  # of an upload
+DISK_BYTES = 2 << 30  # of each spool's file system, sparse
+JUMP_S = 40000  # of the service's clock, to and fro
+TARGETS = {"sink": "tls", "rsyslog": "tcp"}
+# Every look for a frame that a receiver does not take lasts so long some ten times over.
+SETTLE = "1s" if harness.SLOW == 1 else "2s"
 # What an order allows to arrive again (or, with `apart`, out of turn, or not at all with `given_up`).
+Frame = collections.namedtuple("Frame", "arrival relay seq mark text")
 Order = collections.namedtuple("Order", "at verb first last again apart given_up")
 
 
+def run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    check(done.returncode == 0, f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+class Relay(fleets.Relay):
+    """Its spool lies on a disk of its own, and its calls there fail while the switch says so."""
+
+    def __init__(self, fleet, number):
+        super().__init__(fleet, number)
+        self.switch = fleet.rig.path(f"switch-{number}")
+        self.filler = os.path.join(self.spool, "somebody-else")
+        image = fleet.rig.path(f"disk-{number}")
+        os.mkdir(self.spool, 0o700)
+        with open(image, "wb") as file:
+            file.truncate(DISK_BYTES)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+        run("mount", "-o", "loop", image, self.spool)
+        fleet.rig.at_end.callback(run, "umount", "-l", self.spool)
+        os.chmod(self.spool, 0o700)
+
+    def environment(self):
+        preload = os.path.join(self.fleet.rig.bin, "spool-interpose.so")
+        return harness.clean_env() | {
+            "LD_PRELOAD": preload, "SLSR_IO_DIR": self.spool, "SLSR_IO_SWITCH": self.switch,
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+
+    def fail(self, text):
+        """From now on; "" mends it."""
+        fresh = self.switch + ".new"
+        with open(fresh, "w", encoding="ascii") as file:
+            file.write(text)
+        os.replace(fresh, self.switch)
+
+
 class Fleet(fleets.Fleet):
-    """Its service has a clock that jumps; the transcript is read in the time of everybody else."""
+    """Its service has a clock that jumps; the transcript is read in the time of everybody else. Each line
+    has two clocks, one of which does not jump: how far off the other was needs no guess."""
+    relay_type = Relay
 
     def __init__(self, *arguments, **more):
-        self.offsets = [(0.0, 0)]  # since when the service's clock was off by so much
+        self.lives = []  # (size of the transcript, time) when the service was started
         super().__init__(*arguments, **more)
 
-    def jump(self, offset):
-        self.offsets.append((time.time(), offset))
+    def start_sim(self):
+        size = os.path.getsize(self.transcript) if os.path.exists(self.transcript) else 0
+        self.lives.append((size, time.time()))
+        super().start_sim()
 
-    def events(self):
-        ends = [at for at, _ in self.offsets[1:]] + [float("inf")]
-        for at, *rest in super().events():
-            real = [at - off for (since, off), end in zip(self.offsets, ends)
-                    if since - 2 <= at - off <= end + 2]
-            if real:
-                yield (real[-1], *rest)
+    def lines(self):
+        ends = [size for size, _ in self.lives[1:]] + [None]
+        with open(self.transcript, "rb") as file:
+            for (size, began), end in zip(self.lives, ends):
+                file.seek(size)
+                life = file.read(None if end is None else end - size)
+                for line in fleets.parsed(life.splitlines()):
+                    off = line["at"] - began - line["t"]
+                    yield line | {"at": line["at"] - round(off / JUMP_S) * JUMP_S}
 
 
 class Writer(threading.Thread):
     """Uploads numbered logs under keys. What the service may have taken before it died is uploaded
     again, as a producer would; then that number is in the service twice."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, rate):
         super().__init__(daemon=True)
-        self.luck = random.Random(f"writer {seed}")
+        self.luck, self.pause_s = random.Random(f"writer {seed}"), MEAN_LOGS / rate
         self.keys = [f"{self.luck.getrandbits(128):032x}" for _ in range(KEYS)]
         self.counts = dict.fromkeys(self.keys, 0)
         self.over = threading.Event()
@@ -86,9 +135,9 @@ class Writer(threading.Thread):
         self.error = "an upload was never taken"
 
     def run(self):
-        while not self.over.wait(0.05) and not self.error:
+        while not self.over.wait(self.luck.uniform(0, 2 * self.pause_s)) and not self.error:
             key = self.luck.choice(self.keys)
-            self.upload(key, self.group(key, self.luck.randrange(1, 40)))
+            self.upload(key, self.group(key, self.luck.randrange(1, 2 * MEAN_LOGS)))
 
 
 class Watch(threading.Thread):
@@ -103,26 +152,36 @@ class Watch(threading.Thread):
             for relay in self.world.fleet.relays:
                 try:
                     self.world.look(relay)
+                    if relay.name in self.world.short_of_disk:
+                        self.world.record(relay)
                 except Exception as error:  # noqa: BLE001  told by the judge
                     self.error = f"status of {relay.name}: {error}"
                     return
 
 
 class World:
-    def __init__(self, rig, seed):
+    def __init__(self, rig, seed, rate):
         self.rig, self.seed = rig, seed
         self.lock = threading.Lock()
         self.seen = collections.defaultdict(list)    # (relay, target) -> [(when, acked)]
         self.orders = collections.defaultdict(list)  # the same -> [Order]
-        self.starts = collections.Counter()
+        # A spool without room gives delivered frames back: they are written down before and meanwhile.
+        self.frames = collections.defaultdict(list)  # relay -> [Frame] in the order of the spool
+        self.unseen = collections.Counter()          # relay -> frames that were gone too soon
+        self.short_of_disk = set()
         os.environ["RECEIVER_ADDRESS"] = "0.0.0.0"
-        self.sink = loss_table.Sink(rig, "tcp", None, host="0.0.0.0")
+        self.kit = tlskit.Kit(rig.path("ca"))
+        self.good_leaf = self.leaf("siem")
+        self.sink = loss_table.Sink(rig, "tls", self.good_leaf, host="0.0.0.0")
         self.rsyslog = loss_table.Real(rig, "rsyslog", None)
         self.sink.stem, self.rsyslog.stem = "to-sink", "to-rsyslog"
         self.thawed = {"sink": 0.0, "rsyslog": 0.0}
         self.fleet = Fleet(rig, 2, 3, timeout_s=5, source__in_order=True,
                            source__fetch_interval="100ms", spool__retention_time="1d")
-        self.writer, self.watch = Writer(seed), Watch(self)
+        self.writer, self.watch = Writer(seed, rate), Watch(self)
+
+    def leaf(self, name, **more):
+        return self.kit.leaf(name, san="IP:10.99.1.1,IP:10.99.2.1", **more)
 
     def receiver(self, target):
         return self.sink if target == "sink" else self.rsyslog
@@ -142,15 +201,31 @@ class World:
             config = json.load(file)
         config["format"]["hostname"] = relay.name
         config["targets"] = [
-            {"name": name, "protocol": "tcp", "host": f"10.99.{relay.number}.1",
-             "port": self.receiver(name).port, "settle": "2s", "dead_timeout": "3s",
+            {"name": name, "protocol": protocol, "host": f"10.99.{relay.number}.1",
+             "port": self.receiver(name).port, "settle": SETTLE, "dead_timeout": "3s",
              "connect_timeout": "2s", "stall_timeout": "120s",
-             "retry": {"initial": "50ms", "max": "1s", "multiplier": 2}} | changes
-            for name in TARGETS]
+             "retry": {"initial": "50ms", "max": "1s", "multiplier": 2},
+             **({"tls": {"ca_file": self.kit.ca}} if protocol == "tls" else {})} | changes
+            for name, protocol in TARGETS.items()]
         with open(relay.config, "w", encoding="utf-8") as file:
             json.dump(config, file, indent=2)
 
     # --- what is seen and done to a spool ---
+
+    def record(self, relay):
+        """The frames that were not yet seen."""
+        with self.lock:
+            frames = self.frames[relay.name]
+            following = frames[-1].seq + 1 if frames else 1
+            done = self.rig.run("sls-spool", "-D", relay.spool, "-o", "jsonl", "cat", "--seq",
+                                f"{following}..", seconds=300, code=None)
+            check(done.returncode in (0, 1, 66), f"cat of {relay.name}: exit {done.returncode}: {done.stderr}")
+            for line in done.stdout.splitlines():
+                f = json.loads(line)
+                self.unseen[relay.name] += f["seq"] - following
+                following = f["seq"] + 1
+                frames.append(Frame(fleets.moment(f["arrival"]), relay.name, f["seq"],
+                                    (f["shard"], harness.cursor_number(f["cursor"]), f["index"]), f["frame"]))
 
     def status(self, relay):
         done = self.rig.run("sls-spool", "-D", relay.spool, "-o", "json", "status", code=None)
@@ -200,6 +275,10 @@ class World:
         self.watch.join()
         self.alive()
         expected = oracle.Reader(fleets.PORT).marks()
+        for relay in self.fleet.relays:
+            self.record(relay)
+            self.unseen[relay.name] += self.status(relay)["next_seq"] - 1 - len(self.frames[relay.name]) \
+                - self.unseen[relay.name]
         self.fleet.stop()
         self.sink.stop()
         self.rsyslog.stop()
