@@ -16,6 +16,8 @@
 enum {
     IDLE_MS = 1000,
     PROOF_BYTES = 16 * 1024 * 1024,
+    PROOF_SPAN_MS = 1000, /* a rotation stands still for QUIET_MS: a twentieth of that */
+    PROOF_TRIPS = 20,     /* a new connection needs some of them to be fast again */
     PROOF_TIMEOUT_MIN_MS = 5000,
     PROOF_TIMEOUT_MAX_MS = 15000,
     QUIET_MS = 50,
@@ -213,6 +215,17 @@ static int64_t idle_ms(const struct tcp *t)
     return ms < IDLE_MS ? ms : IDLE_MS;
 }
 
+/* A fast receiver would rotate all the time: it gets as much as it takes in a second, which is what
+ * the settle time leaves open anyway. */
+static bool carried_enough(const struct tcp *t, int64_t now_ms)
+{
+    int64_t span = (int64_t)t->carrier.rtt_us * PROOF_TRIPS / 1000;
+
+    if (span < PROOF_SPAN_MS)
+        span = PROOF_SPAN_MS;
+    return t->carrier.ev.wire_written >= PROOF_BYTES && now_ms - t->carrier.first_ms >= span;
+}
+
 static bool proof_due(const struct tcp *t, int64_t now_ms)
 {
     const struct evidence *ev = &t->carrier.ev;
@@ -221,7 +234,7 @@ static bool proof_due(const struct tcp *t, int64_t now_ms)
         return false;
     if (t->base.flush && piece_empty(&t->base.piece))
         return true;
-    if (!t->fallback && t->base.level == SLSR_DELIVERY_PROVEN && ev->wire_written >= PROOF_BYTES)
+    if (!t->fallback && t->base.level == SLSR_DELIVERY_PROVEN && carried_enough(t, now_ms))
         return true;
     return now_ms - evidence_oldest_ms(ev) >= t->base.target->proof_interval_ms ||
            (piece_empty(&t->base.piece) && now_ms - t->carrier.last_ms >= idle_ms(t));
@@ -272,6 +285,7 @@ int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
             tcp_note(t);
             return 0;
         }
+        t->due_wire = ev->wire_written;
         tcp_enter(t, STAGE_SPARE, now_ms);
         if (t->spare.fd < 0)
             dial_spare(t, now_ms);

@@ -18,7 +18,7 @@ enum {
     FLUSH_SAMPLE_MS = 5, /* acknowledgements raise no event: look often for a short while */
     FLUSH_EAGER_MS = 100,
     STALL_SHOW_MS = 1000,
-    WAIT_BYTES = 32 * 1024 * 1024 /* `proven`: most that a connection carries without a spare */
+    WAIT_BYTES = 16 * 1024 * 1024 /* `proven`: most that follows a due proof without a spare */
 };
 
 static struct tcp *self(struct transport *t)
@@ -331,7 +331,7 @@ static bool tcp_ready(const struct transport *base)
         return false;
     if (t->stage == STAGE_SPARE)
         return base->level != SLSR_DELIVERY_PROVEN ||
-               t->carrier.ev.wire_written < (uint64_t)WAIT_BYTES;
+               t->carrier.ev.wire_written - t->due_wire < (uint64_t)WAIT_BYTES;
     return t->stage == STAGE_RUN;
 }
 

@@ -22,6 +22,7 @@ struct tcp {
     int64_t flushed_ms; /* FLUSH: since when all is acknowledged; 0: it is not */
     int64_t sample_due_ms;
     int64_t proof_due_ms;
+    uint64_t due_wire; /* SPARE: what the carrier had written when it fell due */
     int64_t spare_retry_ms;
     int64_t spare_pause_ms; /* the last one; 0: none yet */
     int64_t spare_ms;       /* when it came up */

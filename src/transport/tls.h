@@ -34,6 +34,8 @@ int tls_shake(struct tls *tls, struct ssl_st *ssl, bool *done, bool *out, struct
 
 /* Bytes taken, or one of these. Any error but WAIT ends the connection. */
 enum { TLS_WAIT = 0, TLS_NOTIFY = -1, TLS_EOF = -2, TLS_FAILED = -3, TLS_BROKEN = -4 };
+/* One record of at most 16 KiB. With n above that the rest has to follow soon: until then the
+ * kernel may keep the end of this one. */
 ssize_t tls_write(struct tls *tls, struct ssl_st *ssl, const char *p, size_t n,
                   struct slsr_err *err);
 /* TLS_NOTIFY: the peer has sent close_notify. TLS_EOF: it ended without. TLS_BROKEN: the socket

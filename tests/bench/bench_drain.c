@@ -1,6 +1,7 @@
 /* What delivery costs beside a loop that only sends. One line a figure, all in one run.
  *
- *   DIR [GB]   a backlog of GB (0.5) in a spool below DIR, drained to a discarding receiver
+ *   DIR [GB [plain|tls]]   a backlog of GB (0.5) in a spool below DIR, drained to a discarding
+ *                          receiver: both ways, or one alone
  *
  * CPU of the sending process only: the receiver is another process. Bare loops send the same bytes
  * from memory, 256 KiB a call, plain and by SSL_write (TLS 1.3, same suite). A drain is
@@ -399,10 +400,11 @@ int main(int argc, char **argv)
     struct bench b = {.next = 1};
     struct lap cold = {0}, warm = {0};
     double gb = argc > 2 ? atof(argv[2]) : 0.5;
+    const char *only = argc > 3 ? argv[3] : "";
     pid_t receivers[2];
 
     if (argc < 2) {
-        fprintf(stderr, "usage: slsr-bench-drain DIR [GB]\n");
+        fprintf(stderr, "usage: slsr-bench-drain DIR [GB [plain|tls]]\n");
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -419,8 +421,10 @@ int main(int argc, char **argv)
     }
     print_lap("range only, cold", &cold);
     print_lap("range only, in memory", &warm);
-    compare(&b, false);
-    compare(&b, true);
+    if (strcmp(only, "tls") != 0)
+        compare(&b, false);
+    if (strcmp(only, "plain") != 0)
+        compare(&b, true);
     slsr_spool_close(b.spool);
     slsr_batch_fini(&b.batch);
     SSL_CTX_free(receiver_ctx);
