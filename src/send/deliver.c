@@ -193,8 +193,7 @@ static void look(struct run *r, int64_t now_ms)
         r->alarm = alarm;
         set_error(r, alarm != NULL ? alarm : "");
         if (alarm != NULL)
-            diag(SLSR_LOG_WARNING, "send", "target %s: %s; set delivery to received to accept that",
-                 r->state.name, alarm);
+            diag(SLSR_LOG_WARNING, "send", "target %s: %s", r->state.name, alarm);
     }
     if (phase != SLSR_PHASE_IDLE)
         set_phase(r, phase);

@@ -50,7 +50,7 @@ static void spare_failed(struct tcp *t, bool counts, int64_t now_ms)
     if (counts && guard_failed(&t->guard, &t->guard.spares, now_ms))
         trip_guard(t,
                    "the receiver takes no second connection, so the last frames count as taken "
-                   "when acknowledged",
+                   "when acknowledged; set delivery to received to accept that",
                    now_ms);
 }
 
@@ -68,7 +68,7 @@ void proof_broken(struct tcp *t, int64_t now_ms)
         guard_failed(&t->guard, &t->guard.proofs, now_ms))
         trip_guard(t,
                    "the receiver never closes a connection back, so the last frames count as taken "
-                   "when acknowledged",
+                   "when acknowledged; set delivery to received to accept that",
                    now_ms);
 }
 
@@ -87,7 +87,9 @@ static bool in_order(struct tcp *t)
         t->silent_ends++;
     if (t->silent_ends < SILENT_ENDS)
         return false;
-    t->base.alarm = "the receiver ends TLS without close_notify, so its FIN counts as the proof";
+    t->base.alarm =
+        "the receiver ends TLS without close_notify, so its FIN counts as the proof; set "
+        "tls.proof to fin to accept that";
     return true;
 }
 

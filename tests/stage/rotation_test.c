@@ -5,7 +5,9 @@
  * repeat at once. What must hold (docs/delivery.md "Proof by closing"): however fast it goes, a
  * connection is not rotated before a second is over nor below 16 MiB; then it is, and all of it
  * counts; without a second connection no more than 16 MiB follow; a receiver that stops reading
- * gets every byte once it goes on, in the middle of TLS records too. */
+ * gets every byte once it goes on, in the middle of TLS records too; TLS proves by close_notify, or
+ * by FIN alone where that was asked for or nothing else ever comes; the witness resumes the
+ * session. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -49,6 +51,8 @@ struct world {
     int listener; /* -1: closed */
     SSL_CTX *ctx; /* NULL: plain */
     bool deaf;
+    bool silent; /* ends TLS by FIN alone */
+    int resumed; /* connections that did without certificates */
     struct conn conns[CONNS];
     int accepted;
     uint64_t next;     /* frame to be offered, from 1 */
@@ -95,9 +99,11 @@ static void accept_all(struct world *w)
     }
 }
 
-static void end_conn(struct conn *c)
+static void end_conn(struct world *w, struct conn *c)
 {
-    if (c->ssl != NULL)
+    if (c->ssl != NULL && SSL_session_reused(c->ssl))
+        w->resumed++;
+    if (c->ssl != NULL && !w->silent)
         SSL_shutdown(c->ssl);
     SSL_free(c->ssl);
     close(c->fd);
@@ -138,7 +144,7 @@ static bool read_conn(struct world *w, struct conn *c)
         take(w, buf, got);
         any = any || got > 0;
         if (ended)
-            end_conn(c);
+            end_conn(w, c);
         if (ended || got == 0)
             return any;
     }
@@ -250,11 +256,10 @@ static void finish(struct world *w)
     transport_close(w->t);
     for (int i = 0; i < w->accepted; i++)
         if (w->conns[i].fd >= 0)
-            end_conn(&w->conns[i]);
+            end_conn(w, &w->conns[i]);
     if (w->listener >= 0)
         close(w->listener);
     SSL_CTX_free(w->ctx);
-    free(w);
 }
 
 /* --- what must hold --- */
@@ -277,6 +282,7 @@ static void fast(bool tls)
     settle_all(w);
     assert_int_equal(transport_counts(w->t).resent_frames, 0);
     finish(w);
+    free(w);
 }
 
 static void test_fast(void **state)
@@ -289,6 +295,87 @@ static void test_fast_tls(void **state)
 {
     (void)state;
     fast(true);
+}
+
+/* Until a break; the receiver's end of it too. */
+static int until_broken(struct world *w)
+{
+    struct slsr_err err = {0, ""};
+    int rc = 0;
+
+    while (rc == 0) {
+        rc = transport_turn(w->t, clock_mono_ms(), &err);
+        if (!serve(w))
+            clock_wind(STEP_MS);
+    }
+    return rc;
+}
+
+static void connect_again(struct world *w)
+{
+    struct slsr_err err;
+
+    w->next = transport_settled(w->t);
+    w->received = offered(w);
+    assert_int_equal(transport_start(w->t, clock_mono_ms(), &err), 0);
+    while (transport_phase(w->t) != SLSR_PHASE_UP)
+        pump(w, 0);
+}
+
+/* Twice its FIN is no proof, though all was acknowledged; at the third time it counts, and that is
+ * said. */
+static void test_no_close_notify(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    start(&w, true);
+    w->silent = true;
+    for (int i = 0; i < 2; i++) {
+        send_all(w, MIB);
+        assert_int_equal(until_broken(w), SLSR_EREMOTE);
+        assert_string_equal(transport_cause(w->t), "proof");
+        assert_int_equal(transport_settled(w->t), 1);
+        assert_null(transport_alarm(w->t));
+        connect_again(w);
+    }
+    send_all(w, MIB);
+    settle_all(w);
+    assert_non_null(strstr(transport_alarm(w->t), "without close_notify"));
+    finish(w);
+    free(w);
+}
+
+static void test_fin_is_enough(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    start(&w, true);
+    w->silent = true;
+    w->target.tls.proof = SLSR_PROOF_FIN;
+    send_all(w, MIB);
+    settle_all(w);
+    assert_null(transport_alarm(w->t));
+    assert_int_equal(transport_counts(w->t).resent_frames, 0);
+    finish(w);
+    free(w);
+}
+
+static void test_resumed(void **state)
+{
+    struct world *w;
+
+    (void)state;
+    start(&w, true);
+    for (int i = 1; i <= 3; i++) {
+        send_all(w, (uint64_t)i * MIB);
+        settle_all(w);
+    }
+    assert_true(w->accepted >= 4);
+    finish(w);
+    assert_int_equal(w->resumed, w->accepted - 1);
+    free(w);
 }
 
 static void test_slow(void **state)
@@ -308,6 +395,7 @@ static void test_slow(void **state)
     assert_true(offered(w) >= 16 * MIB && offered(w) < 17 * MIB);
     settle_all(w);
     finish(w);
+    free(w);
 }
 
 static void test_no_witness(void **state)
@@ -331,6 +419,7 @@ static void test_no_witness(void **state)
     assert_true(offered(w) - due < 17 * MIB);
     assert_int_equal(transport_settled(w->t), 1);
     finish(w);
+    free(w);
 }
 
 static void test_full_socket(void **state)
@@ -354,14 +443,16 @@ static void test_full_socket(void **state)
     settle_all(w);
     assert_int_equal(transport_counts(w->t).resent_frames, 0);
     finish(w);
+    free(w);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fast),        cmocka_unit_test(test_fast_tls),
-        cmocka_unit_test(test_slow),        cmocka_unit_test(test_no_witness),
-        cmocka_unit_test(test_full_socket),
+        cmocka_unit_test(test_fast),          cmocka_unit_test(test_fast_tls),
+        cmocka_unit_test(test_slow),          cmocka_unit_test(test_no_witness),
+        cmocka_unit_test(test_full_socket),   cmocka_unit_test(test_no_close_notify),
+        cmocka_unit_test(test_fin_is_enough), cmocka_unit_test(test_resumed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

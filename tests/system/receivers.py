@@ -9,11 +9,11 @@ LIBRARY = os.path.join(ROOT, "tests", "lib", "receivers.sh")
 FETCHED = os.path.join(ROOT, "build", "receivers")
 
 
-def shell(function, *arguments, seconds=120):
+def shell(function, *arguments, seconds=120, **environment):
     """Calls a function of tests/lib/receivers.sh and returns what it printed."""
     run = subprocess.run(["bash", "-c", 'set -u; . "$1"; shift; "$@"', "receivers", LIBRARY, function,
                           *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                         text=True, timeout=seconds * SLOW)
+                         text=True, timeout=seconds * SLOW, env={**os.environ, **environment})
     check(run.returncode == 0, f"{function}: {run.stderr.strip()}")
     return run.stdout
 
@@ -27,10 +27,11 @@ def fetch():
 
 
 class Receiver:
-    """rsyslog or syslog-ng on a free port; tls: ((certificate, key), CA of the clients)."""
+    """rsyslog or syslog-ng on a free port; tls: ((certificate, key), CA of the clients); driver: by
+    which library rsyslog does TLS, ossl or gtls."""
 
-    def __init__(self, rig, kind, tls=None):
-        self.rig, self.kind, self.tls = rig, kind, tls
+    def __init__(self, rig, kind, tls=None, driver="ossl"):
+        self.rig, self.kind, self.tls, self.driver = rig, kind, tls, driver
         self.work, self.out = rig.path(kind), rig.path(kind + ".received")
         self.port = free_port()
         self.pid = None
@@ -38,7 +39,8 @@ class Receiver:
 
     def start(self):
         printed = shell(f"{self.kind}_start", FETCHED, self.work, self.port, self.out,
-                        *([*self.tls[0], self.tls[1]] if self.tls else []))
+                        *([*self.tls[0], self.tls[1]] if self.tls else []),
+                        RECEIVER_DRIVER=self.driver)
         self.pid = int(printed.split()[-1])
 
     def stop(self):

@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -B
 """Every way in which TLS can be refused is refused, with its own reason; every good way works.
 
-Certificates of all kinds stand behind a syslog-sink, then a real rsyslog (OpenSSL driver) and a real
-syslog-ng. A refused receiver gets no frame and the reason names the trouble; a receiver that refuses
+Certificates of all kinds stand behind a syslog-sink, then a real rsyslog (by OpenSSL, and by GnuTLS) and
+a real syslog-ng. A refused receiver gets no frame and the reason names the trouble; a receiver that refuses
 us is told apart. Good ones take all logs, over TLS 1.2 and 1.3, resumed or not, and a certificate that
 is renewed while the relay runs is used without a restart.
 """
@@ -183,6 +183,26 @@ def real(rig, kind, logs):
     print(f"{kind}: {lines} lines for {logs} logs, {twice} repeats")
 
 
+def gnutls(rig, proof, logs):
+    """rsyslog by GnuTLS never sends close_notify: its FIN counts after three breaks, or at once."""
+    world = World(rig)
+    own = {"cert_file": world.client[0], "key_file": world.client[1]}
+    receiver = receivers.Receiver(rig, "rsyslog", tls=(world.good, world.kit.ca), driver="gtls")
+    receiver.start()
+    world.probe(receiver.port, None, **own)
+    world.probe(receiver.port, "wrong name", server_name="siem.example.com", **own)
+    rig.start_sim("--generate", str(logs))
+    relay = rig.start_relay(world.config(receiver.port, proof=proof, **own))
+    rig.wait_drained(logs)
+    said = bool(relay.said("without close_notify, so its FIN counts"))
+    check(said == (proof == "close_notify"), f"tls.proof {proof}, but the alarm is {said}")
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    receiver.stop()
+    lines, twice = judge_received(receiver.out, oracle.Reader(rig.sim_port).marks())
+    check(proof == "close_notify" or twice == 0, f"{twice} repeats without a break")
+    print(f"rsyslog by GnuTLS, tls.proof {proof}: {lines} lines for {logs} logs, {twice} repeats")
+
+
 def test(rig):
     logs = harness.env_number("SLSR_LOGS", 5000)
     version = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=True)
@@ -195,6 +215,9 @@ def test(rig):
     for kind in ("rsyslog", "syslogng"):
         with harness.Rig("tls-" + kind) as own:
             real(own, kind, logs)
+    for proof in ("close_notify", "fin"):
+        with harness.Rig("tls-gnutls-" + proof) as own:
+            gnutls(own, proof, logs)
 
 
 if __name__ == "__main__":
