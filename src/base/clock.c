@@ -84,13 +84,14 @@ static int frozen_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)
 
 int clock_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)
 {
-    const int64_t left = until_ms - clock_mono_ms();
+    const int64_t now_ms = clock_mono_ms();
+    const int64_t left = until_ms - now_ms;
+    const int wait = left < 0 ? 0 : left > LONGEST_POLL_MS ? LONGEST_POLL_MS : (int)left;
     int ready;
 
-    progress_mark(); /* waiting is fine, as long as it comes back */
-    if (frozen && left > 0)
-        return frozen_poll(fds, count, until_ms);
-    ready = poll(fds, count, left < 0 ? 0 : left > LONGEST_POLL_MS ? LONGEST_POLL_MS : (int)left);
+    progress_wait(now_ms + wait);
+    ready = frozen && left > 0 ? frozen_poll(fds, count, until_ms) : poll(fds, count, wait);
+    progress_mark();
     return ready < 0 ? 0 : ready;
 }
 

@@ -1,4 +1,5 @@
-/* One slot per watched thread; marks are plain atomic stores of the monotonic clock. */
+/* One slot per watched thread; a mark is a plain atomic store: until when silence is fine, by the
+ * monotonic clock. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include "base/progress.h"
 
 static struct {
-    char name[48];
+    char name[PROGRESS_NAME];
     bool used;
     _Atomic int64_t marked_ms;
 } slots[PROGRESS_MAX];
@@ -17,15 +18,19 @@ static _Thread_local int mine = -1;
 
 void progress_begin(const char *name)
 {
+    char brief[16]; /* what the kernel takes */
+
+    snprintf(brief, sizeof brief, "%.15s", name);
+    pthread_setname_np(pthread_self(), brief);
     pthread_mutex_lock(&lock);
     for (int i = 0; mine < 0 && i < PROGRESS_MAX; i++)
         if (!slots[i].used) {
             snprintf(slots[i].name, sizeof slots[i].name, "%s", name);
             slots[i].used = true;
             mine = i;
+            progress_mark(); /* before anybody looks at what the last user left */
         }
     pthread_mutex_unlock(&lock);
-    progress_mark();
 }
 
 void progress_end(void)
@@ -37,29 +42,42 @@ void progress_end(void)
     pthread_mutex_unlock(&lock);
 }
 
+void progress_wait(int64_t until_ms)
+{
+    if (mine >= 0)
+        atomic_store_explicit(&slots[mine].marked_ms, until_ms, memory_order_relaxed);
+}
+
 void progress_mark(void)
 {
     if (mine >= 0)
-        atomic_store_explicit(&slots[mine].marked_ms, clock_mono_ms(), memory_order_relaxed);
+        progress_wait(clock_mono_ms());
 }
 
-int64_t progress_oldest_ms(char *who, size_t size)
+void progress_park(void)
+{
+    progress_wait(INT64_MAX);
+}
+
+void progress_look(int64_t limit_ms, struct progress_report *out)
 {
     const int64_t now = clock_mono_ms();
-    int64_t oldest = 0;
 
-    snprintf(who, size, "nobody");
+    *out = (struct progress_report){.who = "nobody"};
     pthread_mutex_lock(&lock);
     for (int i = 0; i < PROGRESS_MAX; i++) {
-        const int64_t age =
-            slots[i].used ? now - atomic_load_explicit(&slots[i].marked_ms, memory_order_relaxed)
-                          : 0;
+        int64_t marked;
 
-        if (age > oldest) {
-            oldest = age;
-            snprintf(who, size, "%s", slots[i].name);
+        if (!slots[i].used)
+            continue;
+        marked = atomic_load_explicit(&slots[i].marked_ms, memory_order_relaxed);
+        if (marked >= now)
+            continue;
+        out->stuck += now - marked >= limit_ms;
+        if (now - marked > out->oldest_ms) {
+            out->oldest_ms = now - marked;
+            memcpy(out->who, slots[i].name, sizeof out->who);
         }
     }
     pthread_mutex_unlock(&lock);
-    return oldest;
 }

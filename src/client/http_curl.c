@@ -19,10 +19,12 @@
 #include "client/http.h"
 #include "client/text.h"
 
+#include "base/clock.h"
 #include "base/progress.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 10000,
+    LOOK_MS = 10000,
     LOW_SPEED_TIME_S = 30, /* a peer that went silent without closing */
     IDLE_S = 50,           /* below the 55 s after which other clients drop connections */
     BODY_FIRST_BYTES = 64 * 1024,
@@ -260,9 +262,10 @@ static CURLcode drive(struct curl_http *h, struct slsr_stop *stop, bool *stopped
             return CURLE_ABORTED_BY_CALLBACK;
         }
         /* curl shortens the wait to its own next deadline */
-        progress_mark();
-        if (curl_multi_poll(h->multi, &wait, stop != NULL ? 1 : 0, 10000, NULL) != CURLM_OK)
+        progress_wait(clock_mono_ms() + LOOK_MS);
+        if (curl_multi_poll(h->multi, &wait, stop != NULL ? 1 : 0, LOOK_MS, NULL) != CURLM_OK)
             return CURLE_OUT_OF_MEMORY;
+        progress_mark();
     }
     while ((message = curl_multi_info_read(h->multi, &left)) != NULL) {
         if (message->msg == CURLMSG_DONE)

@@ -329,9 +329,10 @@ void *group_run(void *arg)
     struct consume *g = arg;
     struct clients c = {NULL, NULL};
     int last = 1; /* neither good nor bad yet */
+    char name[PROGRESS_NAME];
 
-    progress_begin("the group thread");
-    pthread_setname_np(pthread_self(), "group");
+    snprintf(name, sizeof name, "group of %.40s", g->stream.logstore);
+    progress_begin(name);
     if (open_clients(g, &c) && join_group(g, c.asker, &last)) {
         /* what asks between beats may hang no longer than a beat */
         client_limit_time(c.asker, client_heartbeat_limit_ms(g->o.source));

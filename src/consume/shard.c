@@ -399,12 +399,10 @@ void *shard_run(void *arg)
                     .count = w->group->o.source->max_log_groups};
     struct slsr_err err = {0};
     const uint64_t one = 1;
-    char name[160];
+    char name[PROGRESS_NAME];
 
-    snprintf(name, sizeof name, "the worker of %.100s shard %u", r.stream.logstore, w->shard);
+    snprintf(name, sizeof name, "shard %u of %.40s", w->shard, r.stream.logstore);
     progress_begin(name);
-    snprintf(name, 16, "shard %u", w->shard); /* what the kernel shows: 15 bytes */
-    pthread_setname_np(pthread_self(), name);
     r.stream.shard = w->shard;
     backoff_init(&r.backoff, 250, 30000, 2);
     if (set_up(&r, &err) != 0) {

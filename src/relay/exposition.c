@@ -99,7 +99,7 @@ int exposition_write(FILE *out, const struct watch *watch, struct slsr_err *err)
 {
     struct slsr_status status;
     struct room room;
-    char who[64];
+    struct progress_report progress;
     int rc = slsr_status_read(&status, watch->spool, err);
 
     if (rc == 0) {
@@ -120,7 +120,8 @@ int exposition_write(FILE *out, const struct watch *watch, struct slsr_err *err)
               "Arrival of the oldest frame in the spool, since 1970; 0 when empty.");
         shards(out, &status);
         targets(out, &status);
-        gauge(out, "progress_age_seconds", (double)progress_oldest_ms(who, sizeof who) / 1000,
+        progress_look(watch->stuck_ms, &progress);
+        gauge(out, "progress_age_seconds", (double)progress.oldest_ms / 1000,
               "Time since the laziest thread got on; the watchdog looks at it.");
         gauge(out, "start_time_seconds", (double)watch->started_ms / 1000,
               "Start of the relay, since 1970.");

@@ -43,8 +43,8 @@ struct relay {
     struct metrics *metrics;
     struct survey *survey;           /* only with metrics: nobody else wants to know */
     struct slsr_source_state *noted; /* of each consumer, as the spool has it */
-    int64_t next_sample_ms, next_ping_ms, ping_ms;
-    bool said_stuck;
+    struct watchdog *watchdog;
+    int64_t next_sample_ms; /* monotonic */
 };
 
 /* --- relay.c --- */
@@ -57,8 +57,7 @@ int relay_register_targets(struct relay *relay, const struct slsr_config *config
                            struct slsr_err *err);
 
 /* --- service.c: what happens while it runs --- */
-void service_begin(struct relay *relay);
-/* Sample, watchdog, status line for systemd: whatever is due. */
+/* Sample, status line for systemd: whatever is due. */
 void service_tick(struct relay *relay);
 
 /* --- reload.c --- */

@@ -156,7 +156,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             return send_document(connection, metrics->watch, &documents[i]);
     if (strcmp(url, "/healthz") == 0)
         return say(connection,
-                   watch_alive(why, sizeof why) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, why);
+                   watch_alive(metrics->watch, why, sizeof why) ? MHD_HTTP_OK
+                                                                : MHD_HTTP_SERVICE_UNAVAILABLE,
+                   why);
     if (strcmp(url, "/readyz") == 0)
         return say(connection,
                    watch_ready(metrics->watch, why, sizeof why) ? MHD_HTTP_OK

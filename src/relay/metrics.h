@@ -14,7 +14,7 @@
 
 /* A thread that has not marked for so long is stuck (base/progress.h): longer than any single call
  * to the service or the disk should take. */
-enum { STUCK_MS = 120000 };
+enum { STUCK_MS = 120000, WATCH_WHY = 240 };
 
 /* --- history.c: figures of the last hours, in a ring --- */
 
@@ -57,6 +57,7 @@ struct watch {
     struct history *history;
     const char *consumer;
     int64_t started_ms;     /* wall clock */
+    int64_t stuck_ms;       /* watchdog_stuck_ms() */
     _Atomic bool ready;     /* started, not stopping */
     _Atomic bool reloading; /* between RELOADING and READY */
 };
@@ -67,9 +68,18 @@ void watch_behind(const struct slsr_status *status, uint64_t *frames, uint64_t *
 /* One sample into the history. */
 void watch_sample(const struct watch *watch);
 /* Are all watched threads getting on? Otherwise a sentence. */
-bool watch_alive(char *why, size_t size);
+bool watch_alive(const struct watch *watch, char *why, size_t size);
 /* Is the relay able to do its work now? Otherwise a sentence. */
 bool watch_ready(const struct watch *watch, char *why, size_t size);
+
+/* --- watchdog.c: tells the service manager, as long as all get on --- */
+
+struct watchdog;
+/* STUCK_MS, or half of the service manager's WatchdogSec= when that is sooner. */
+int64_t watchdog_stuck_ms(void);
+/* watch is borrowed until watchdog_stop. SLSR_ENOMEM, SLSR_EIO. */
+int watchdog_start(struct watchdog **out, const struct watch *watch, struct slsr_err *err);
+void watchdog_stop(struct watchdog *dog); /* NULL is fine */
 
 /* --- exposition.c, page.c: bodies; 0 or an error --- */
 

@@ -93,7 +93,7 @@ static void verdict(FILE *out, const struct page *p)
             down++;
             first = first == NULL ? s->targets[i].state.name : first;
         }
-    if (!watch_alive(why, sizeof why))
+    if (!watch_alive(p->watch, why, sizeof why))
         tone = "bad";
     else if (s->stat.full) {
         tone = "bad";

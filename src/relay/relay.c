@@ -41,13 +41,11 @@ static void *sender_run(void *arg)
     struct sender *sender = arg;
     struct relay *relay = sender->relay;
     struct slsr_err err = {0};
-    char name[80];
+    char name[PROGRESS_NAME];
     int rc;
 
-    snprintf(name, sizeof name, "the sender of target %s", sender->target->name);
+    snprintf(name, sizeof name, "send %.40s", sender->target->name);
     progress_begin(name);
-    snprintf(name, 16, "send %.10s", sender->target->name); /* the kernel takes 15 bytes */
-    pthread_setname_np(pthread_self(), name);
     rc = send_run(sender->target, relay->spool, &sender->stop, &err);
     progress_end();
     if (rc != 0 && rc != SLSR_ESTOPPED)
@@ -104,7 +102,9 @@ void relay_sender_stop(struct relay *relay, size_t i)
     struct sender *sender = relay->senders[i];
 
     slsr_stop_request(&sender->stop);
+    progress_park(); /* it is watched itself */
     pthread_join(sender->thread, NULL);
+    progress_mark();
     slsr_stop_fini(&sender->stop);
     free(sender);
     relay->senders[i] = relay->senders[--relay->sender_count];
@@ -198,16 +198,17 @@ static int catch_signals(struct relay *relay, struct slsr_err *err)
     return 0;
 }
 
-/* Waits up to ms (-1: for ever) for a signal or a fatal condition. True when TERM or INT came. */
+/* Waits up to ms for a signal or a fatal condition. True when TERM or INT came. */
 static bool wait_signal(struct relay *relay, int ms)
 {
+    const int64_t until_ms = clock_mono_ms() + ms;
     struct pollfd fds[] = {{.fd = relay->signal_fd, .events = POLLIN},
                            /* once stopping, this token would fire for ever */
                            {.fd = slsr_stop_requested(&relay->pull_stop) ? -1 : relay->pull_stop.fd,
                             .events = POLLIN}};
     struct signalfd_siginfo info;
 
-    poll(fds, 2, ms);
+    clock_poll(fds, 2, until_ms);
     if (read(relay->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return false;
     if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
@@ -348,6 +349,8 @@ static int start(struct relay *relay, struct slsr_err *err)
         rc = start_senders(relay, err);
     if (rc == 0)
         rc = start_consumers(relay, err);
+    if (rc == 0)
+        rc = watchdog_start(&relay->watchdog, &relay->watch, err);
     return rc;
 }
 
@@ -356,7 +359,7 @@ static void serve(struct relay *relay)
 {
     bool end = false;
 
-    service_begin(relay);
+    progress_begin("sls-relay"); /* so the kernel calls the process */
     if (relay->metrics != NULL)
         relay->survey = survey_start(relay->config);
     relay->watch.ready = true;
@@ -373,6 +376,8 @@ static void serve(struct relay *relay)
 /* Copes with half a start. */
 static void close_all(struct relay *relay)
 {
+    watchdog_stop(relay->watchdog);
+    progress_end();
     metrics_stop(relay->metrics);
     slsr_spool_close(relay->spool);
     history_free(relay->watch.history);
@@ -401,6 +406,7 @@ int relay_run(const struct slsr_config *config, const struct relay_options *opti
 
     relay.watch.config = config;
     relay.watch.started_ms = clock_wall_ms();
+    relay.watch.stuck_ms = watchdog_stuck_ms();
     pthread_mutex_init(&relay.lock, NULL);
     rc = start(&relay, err);
     if (rc == 0)

@@ -1,36 +1,15 @@
-/* The clockwork of the main thread: one look each second.
- *
- * systemd hears WATCHDOG=1 only while every watched thread gets on, so that a relay that hangs is
- * ended (with a core) and started again; STATUS= is what `systemctl status` shows. Samples for the
- * curves are taken here, too. */
+/* The clockwork of the main thread: one look each second. STATUS= is what `systemctl status` shows;
+ * samples for the curves are taken here, and the spool hears how reading fares. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "relay/internal.h"
 
 #include "consume/consume.h"
 
 #include "base/clock.h"
-#include "base/diag.h"
-
-/* $WATCHDOG_USEC is ours when $WATCHDOG_PID is not another process (sd_watchdog_enabled(3)). */
-static int64_t watchdog_ms(void)
-{
-    const char *usec = getenv("WATCHDOG_USEC");
-    const char *pid = getenv("WATCHDOG_PID");
-
-    if (usec == NULL || (pid != NULL && strtol(pid, NULL, 10) != (long)getpid()))
-        return 0;
-    return strtoll(usec, NULL, 10) / 1000;
-}
-
-void service_begin(struct relay *relay)
-{
-    relay->ping_ms = watchdog_ms() / 4;
-    relay->next_sample_ms = relay->next_ping_ms = clock_mono_ms();
-}
+#include "base/progress.h"
 
 /* "3 of 4 targets up; 1,234 frames behind" */
 static void say_status(struct relay *relay)
@@ -41,6 +20,8 @@ static void say_status(struct relay *relay)
     uint64_t bytes;
     size_t up = 0;
 
+    if (!watch_alive(&relay->watch, text, sizeof text))
+        return; /* the watchdog has said more */
     if (slsr_status_read(&status, relay->spool, NULL) == 0) {
         watch_behind(&status, &frames, &bytes);
         for (size_t i = 0; i < status.target_count; i++)
@@ -104,26 +85,15 @@ static void note_sources(struct relay *relay)
 void service_tick(struct relay *relay)
 {
     const int64_t now = clock_mono_ms();
-    char why[160];
 
     if (relay->watch.history == NULL)
         return; /* the start failed half-way */
-    if (now >= relay->next_sample_ms) {
-        relay->next_sample_ms = now + HISTORY_STEP_MS;
-        watch_sample(&relay->watch);
-        note_sources(relay);
-        if (getenv("NOTIFY_SOCKET") != NULL)
-            say_status(relay);
-    }
-    if (watch_alive(why, sizeof why)) {
-        if (relay->ping_ms > 0 && now >= relay->next_ping_ms) {
-            relay->next_ping_ms = now + relay->ping_ms;
-            notify_systemd("WATCHDOG=1");
-        }
-        relay->said_stuck = false;
-    } else if (!relay->said_stuck) {
-        relay->said_stuck = true;
-        diag(SLSR_LOG_ERROR, "relay", "%s%s", why,
-             relay->ping_ms > 0 ? "; the service manager will start the relay anew" : "");
-    }
+    progress_mark();
+    if (now < relay->next_sample_ms)
+        return;
+    relay->next_sample_ms = now + HISTORY_STEP_MS;
+    watch_sample(&relay->watch);
+    note_sources(relay);
+    if (getenv("NOTIFY_SOCKET") != NULL)
+        say_status(relay);
 }

@@ -42,6 +42,7 @@ static void *run(void *arg)
     struct survey *survey = arg;
     bool all;
 
+    pthread_setname_np(pthread_self(), "survey");
     do {
         all = true;
         for (size_t i = 0; i < survey->config->source_count; i++)

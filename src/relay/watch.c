@@ -77,17 +77,21 @@ void watch_sample(const struct watch *watch)
     slsr_status_free(&status);
 }
 
-bool watch_alive(char *why, size_t size)
+bool watch_alive(const struct watch *watch, char *why, size_t size)
 {
-    char who[64];
-    const int64_t ms = progress_oldest_ms(who, sizeof who);
+    struct progress_report report;
+    char more[40] = "";
 
-    if (ms < STUCK_MS) {
+    progress_look(watch->stuck_ms, &report);
+    if (report.stuck == 0) {
         snprintf(why, size, "ok");
         return true;
     }
-    snprintf(why, size, "%s has made no progress for %lld s: look at the disk and the diagnostics",
-             who, (long long)(ms / 1000));
+    if (report.stuck > 1)
+        snprintf(more, sizeof more, " (and %zu more)", report.stuck - 1);
+    snprintf(why, size,
+             "thread %s has made no progress for %lld s%s: look at the disk and the diagnostics",
+             report.who, (long long)(report.oldest_ms / 1000), more);
     return false;
 }
 
@@ -108,5 +112,5 @@ bool watch_ready(const struct watch *watch, char *why, size_t size)
         snprintf(why, size, "the spool is full: no logs are pulled until a target takes frames");
         return false;
     }
-    return watch_alive(why, size);
+    return watch_alive(watch, why, size);
 }

@@ -445,6 +445,7 @@ static void await(struct run *r, int64_t now_ms)
                r->down_ms + r->d->give_up_ms > now_ms ? r->down_ms + r->d->give_up_ms - now_ms : 0);
     if (wait == 0 && can_feed && !feed_idle(&r->feed))
         return; /* more to write at once: no need to ask */
+    progress_wait(now_ms + wait);
     if (poll(fds, (nfds_t)n, (int)wait) <= 0) {
         feed_wake(&r->feed);
         return;

@@ -9,9 +9,11 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "send/servers.h"
 
 struct lanes;
@@ -104,8 +106,12 @@ static void report(void *ctx, const struct slsr_target_state *state)
 static void *run(void *arg)
 {
     struct lane *lane = arg;
+    char name[PROGRESS_NAME];
 
+    snprintf(name, sizeof name, "send %.40s lane %d", lane->state.name, lane->number + 1);
+    progress_begin(name);
     lane->rc = slsr_deliver_run(&lane->delivery, &lane->err);
+    progress_end();
     slsr_stop_request(&lane->all->over);
     return NULL;
 }
@@ -147,9 +153,11 @@ static void await(struct lanes *all)
                            {d->stop != NULL ? d->stop->fd : -1, POLLIN, 0},
                            {d->wake != NULL ? d->wake->fd : -1, POLLIN, 0}};
 
+    progress_park(); /* the lanes are watched themselves */
     while (!slsr_stop_requested(&all->over) && !slsr_stop_requested(d->stop) &&
            !slsr_stop_requested(d->wake))
         poll(fds, 3, -1);
+    progress_mark();
 }
 
 /* Waits for all; the first failure counts, to be stopped is none. */

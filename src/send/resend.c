@@ -7,10 +7,12 @@
 #include "send/resend.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/progress.h"
 
 enum { STRIKE_MS = 500, DRAIN_MS = 2000, DISK_MS = 5000 };
 
@@ -66,8 +68,11 @@ static void *run(void *arg)
                                      .pass = &r->between};
     const unsigned long long frames = slsr_spans_frames(&r->spans);
     struct slsr_err err;
+    char name[PROGRESS_NAME];
     int rc;
 
+    snprintf(name, sizeof name, "resend %.40s", r->target->name);
+    progress_begin(name);
     diag(SLSR_LOG_NOTICE, "send", "target %s: sends %llu frames again, as ordered", r->target->name,
          frames);
     do {
@@ -83,6 +88,7 @@ static void *run(void *arg)
     else if (rc != SLSR_ESTOPPED)
         diag(SLSR_LOG_ERROR, "send", "target %s: sending again failed: %s; the order stands",
              r->target->name, err.text);
+    progress_end();
     return NULL;
 }
 

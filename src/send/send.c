@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/fault.h"
+#include "base/progress.h"
 #include "send/lanes.h"
 #include "send/resend.h"
 #include "slsrelay/control.h"
@@ -79,8 +80,10 @@ static void stay_paused(struct stage *stage, const struct slsr_control_state *or
         diag(SLSR_LOG_NOTICE, "send", "target %s: %s; its frames stay in the spool",
              stage->state.name, stage->state.error);
     stage->paused = true;
+    progress_park(); /* for as long as the operator likes */
     while (!slsr_stop_requested(stop) && !slsr_stop_requested(wake))
         poll(fds, 2, -1);
+    progress_mark();
 }
 
 /* From the orders that stand now to the next one, stop, or a failure. */

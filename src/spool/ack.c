@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/fault.h"
+#include "base/progress.h"
 
 enum { ACK_RESERVE = 1024 * 1024 };
 enum {
@@ -358,9 +359,11 @@ static void wait_until(struct slsr_spool *spool, int64_t ms, bool all)
     const int64_t at = clock_mono_ms() + ms;
     const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
 
+    progress_wait(at);
     while (!spool->closing && (all || nothing_to_do(spool)))
         if (pthread_cond_timedwait(&spool->keep, &spool->lock, &ts) != 0)
             break;
+    progress_mark();
 }
 
 /* The keeper: stores what changed at most every FLUSH_MS, gives space back about once a second. */
@@ -375,7 +378,7 @@ void *ack_thread(void *arg)
     int dead;
     int rc;
 
-    pthread_setname_np(pthread_self(), "spool-keeper");
+    progress_begin("spool-keeper");
     while (!last) {
         pthread_mutex_lock(&spool->lock);
         wait_until(spool, LOOK_MS, false);
@@ -405,6 +408,7 @@ void *ack_thread(void *arg)
             retained = clock_mono_ms();
         }
     }
+    progress_end();
     return NULL;
 }
 

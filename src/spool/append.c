@@ -12,6 +12,7 @@
 #include "spool/internal.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 
 enum { GROUP_BYTES = 64 * 1024 * 1024, GROUP_ENOUGH = 8 * 1000 * 1000, GROUP_WAIT_MS = 20 };
 /* A shard is busy that handed over a batch so lately. */
@@ -103,8 +104,10 @@ int slsr_spool_submit(struct slsr_spool *spool, struct slsr_ticket *ticket,
 int slsr_spool_settle(struct slsr_spool *spool, struct slsr_ticket *ticket, struct slsr_err *err)
 {
     pthread_mutex_lock(&spool->lock);
+    progress_park(); /* the writer is watched itself */
     while (!ticket->done)
         pthread_cond_wait(&spool->settled, &spool->lock);
+    progress_mark();
     pthread_mutex_unlock(&spool->lock);
     if (ticket->rc != 0 && err != NULL)
         *err = ticket->err;
@@ -193,15 +196,17 @@ void *append_thread(void *arg)
 
     keep_memory();
     early_start(&spool->early);
-    pthread_setname_np(pthread_self(), "spool-writer");
+    progress_begin("spool-writer");
     pthread_mutex_lock(&spool->lock);
     for (;;) {
         struct group group;
         struct slsr_err err = {0};
         int rc;
 
+        progress_park();
         while (spool->queue_head == NULL && !spool->closing)
             pthread_cond_wait(&spool->work, &spool->lock);
+        progress_mark();
         if (spool->queue_head == NULL)
             break;
         gather(spool);
@@ -227,5 +232,6 @@ void *append_thread(void *arg)
     }
     pthread_mutex_unlock(&spool->lock);
     early_stop(&spool->early);
+    progress_end();
     return NULL;
 }
