@@ -1,6 +1,7 @@
 /* Diagnostics: one line each to stderr or a file with rotation (file, file.1 .. file.N).
  *
  * A failed write is swallowed on purpose: there is nobody left to tell, and the relay must go on.
+ * The same message again and again is said now and then, with the number of those left out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include "slsrelay/diag.h"
 
 #include "base/clock.h"
+#include "base/storm.h"
 
 enum { LINE_BYTES = 1600 };
 
@@ -31,6 +33,8 @@ static struct {
     int64_t max_bytes;
     int64_t backups;
 } sink = {.name = "sls-relay", .fd = -1, .level = SLSR_LOG_INFO};
+
+static struct storm storm; /* under lock */
 
 static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
 static const int priority[] = {3, 4, 5, 6, 7};
@@ -96,15 +100,6 @@ void diag_reopen(void)
     pthread_mutex_unlock(&lock);
 }
 
-void diag_close(void)
-{
-    pthread_mutex_lock(&lock);
-    if (sink.fd >= 0)
-        close(sink.fd);
-    sink.fd = -1;
-    pthread_mutex_unlock(&lock);
-}
-
 static void rotate_locked(void)
 {
     char from[560];
@@ -149,23 +144,17 @@ static size_t quote(char *out, size_t size, const char *text, bool json)
     return n;
 }
 
-void diag(enum slsr_level level, const char *area, const char *fmt, ...)
+/* One line, under the lock. */
+static void put_locked(enum slsr_level level, const char *area, const char *text)
 {
-    char text[LINE_BYTES];
     char clean[LINE_BYTES * 2];
     char line[LINE_BYTES * 2 + 256];
     char when[40];
     const int64_t now = clock_wall_ms();
     const time_t now_s = (time_t)(now / 1000);
     struct tm tm;
-    va_list ap;
     int n;
 
-    if (level > sink.level)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     quote(clean, sizeof clean, text, sink.json);
     gmtime_r(&now_s, &tm);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -181,10 +170,64 @@ void diag(enum slsr_level level, const char *area, const char *fmt, ...)
                      sink.name, (int)getpid(), names[level], area, clean);
     if (n < 0)
         return;
-    pthread_mutex_lock(&lock);
     rotate_locked();
     if (write(sink.fd < 0 ? STDERR_FILENO : sink.fd, line, (size_t)n) < 0) {
         /* see the head */
     }
+}
+
+static void put_hushed_locked(enum slsr_level level, const char *area, const char *text,
+                              uint32_t hushed)
+{
+    char longer[LINE_BYTES + 64];
+
+    if (hushed > 0) {
+        snprintf(longer, sizeof longer, "%s (and %u more like this, not shown)", text, hushed);
+        text = longer;
+    }
+    put_locked(level, area, text);
+}
+
+static void over_locked(int64_t now_ms)
+{
+    const struct storm_slot *slot;
+
+    while ((slot = storm_over(&storm, now_ms)) != NULL)
+        put_hushed_locked((enum slsr_level)slot->level, slot->area, slot->text, slot->hushed - 1);
+}
+
+void diag_settle(void)
+{
+    pthread_mutex_lock(&lock);
+    over_locked(clock_mono_ms());
+    pthread_mutex_unlock(&lock);
+}
+
+void diag(enum slsr_level level, const char *area, const char *fmt, ...)
+{
+    char text[LINE_BYTES];
+    uint32_t hushed = 0;
+    va_list ap;
+
+    if (level > sink.level)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    pthread_mutex_lock(&lock);
+    if (sink.level == SLSR_LOG_DEBUG ||
+        storm_says(&storm, fmt, level, area, text, clock_mono_ms(), &hushed))
+        put_hushed_locked(level, area, text, hushed);
+    over_locked(clock_mono_ms());
+    pthread_mutex_unlock(&lock);
+}
+
+void diag_close(void)
+{
+    pthread_mutex_lock(&lock);
+    over_locked(INT64_MAX / 2); /* whatever is left to say */
+    if (sink.fd >= 0)
+        close(sink.fd);
+    sink.fd = -1;
     pthread_mutex_unlock(&lock);
 }

@@ -192,6 +192,7 @@ static void tell(struct consume *g, int rc, int *last, const struct slsr_err *er
 {
     if (rc == SLSR_ESTOPPED)
         return;
+    g->failed += rc != 0;
     note_set(g, &g->note, consume_state(rc), rc != 0 ? err : NULL);
     if (rc == *last)
         return;
@@ -199,8 +200,10 @@ static void tell(struct consume *g, int rc, int *last, const struct slsr_err *er
         diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s%s", g->stream.project, g->stream.logstore,
              err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else if (*last != 1)
-        diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again", g->stream.project,
-             g->stream.logstore);
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again, after %u failures",
+             g->stream.project, g->stream.logstore, g->failed);
+    if (rc == 0)
+        g->failed = 0;
     *last = rc;
 }
 

@@ -25,6 +25,7 @@ struct consume {
     struct consume_options o;
     struct slsr_stream stream; /* project and logstore */
     pthread_t thread;
+    unsigned failed;      /* calls of the group thread in a row */
     int wake;             /* eventfd: a worker is done, or a beat is wanted before its time */
     _Atomic bool hurry;   /* the latter */
     pthread_mutex_t lock; /* workers, worker_count, all notes */

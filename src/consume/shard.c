@@ -38,6 +38,7 @@ void shard_tell(struct run *r, int rc, const struct slsr_err *err)
 {
     if (rc == SLSR_ESTOPPED || (rc == 0 && r->last_error == 0))
         return;
+    r->failed += rc != 0;
     note_set(r->g, &r->w->note, consume_state(rc), rc != 0 ? err : NULL);
     if (rc == r->last_error)
         return;
@@ -46,8 +47,10 @@ void shard_tell(struct run *r, int rc, const struct slsr_err *err)
              "%s/%s shard %u: %s%s", r->stream.project, r->stream.logstore, r->stream.shard,
              err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else
-        diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: goes on", r->stream.project,
-             r->stream.logstore, r->stream.shard);
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: goes on after %u failures",
+             r->stream.project, r->stream.logstore, r->stream.shard, r->failed);
+    if (rc == 0)
+        r->failed = 0;
     r->last_error = rc;
 }
 

@@ -42,6 +42,7 @@ struct run {
     int64_t lag_s, noted_lag_s;
     struct backoff backoff;
     int last_error;   /* of pull and spool: for one line per state change */
+    unsigned failed;  /* calls in a row */
     int report_error; /* of checkpoints, likewise */
     /* size of pulls */
     int64_t count;    /* log groups to ask for now, 1 .. max_log_groups */

@@ -69,6 +69,7 @@ static void *run(void *arg)
                  dog->ping_ms > 0 ? "; the service manager will start the relay anew" : "");
         }
         stuck = !alive;
+        diag_settle();
     } while (!slsr_stop_wait(&dog->stop, look_ms));
     return NULL;
 }

@@ -61,6 +61,7 @@ struct run {
     int64_t rate_ms;
     const char *alarm;    /* told */
     char last_error[200]; /* said as a diagnostic */
+    unsigned failed;      /* attempts since the last connection */
 };
 
 static bool trying(enum slsr_target_phase phase)
@@ -162,6 +163,7 @@ static void look(struct run *r, int64_t now_ms)
 {
     enum slsr_target_phase phase = transport_phase(r->t);
     const char *alarm = transport_alarm(r->t);
+    char tries[40] = "";
 
     r->state.acked = transport_settled(r->t);
     if (phase == SLSR_PHASE_UP || phase == SLSR_PHASE_STALLED) {
@@ -173,8 +175,11 @@ static void look(struct run *r, int64_t now_ms)
             r->state.next_retry_ms = 0;
             if (alarm == NULL)
                 set_error(r, "");
-            diag(SLSR_LOG_INFO, "send", "target %s: connected to %s port %d", r->state.name,
-                 servers_now(&r->servers)->host, servers_now(&r->servers)->port);
+            if (r->failed > 1)
+                snprintf(tries, sizeof tries, " after %u attempts", r->failed);
+            r->failed = 0;
+            diag(SLSR_LOG_INFO, "send", "target %s: connected to %s port %d%s", r->state.name,
+                 servers_now(&r->servers)->host, servers_now(&r->servers)->port, tries);
         }
         if (r->state.acked > r->up_acked || now_ms - r->up_ms >= HEALTH_MS) {
             backoff_reset(&r->backoff);
@@ -326,6 +331,7 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
     }
     if (r->poison.on && wait > SEARCH_MAX_MS)
         wait = SEARCH_MAX_MS;
+    r->failed++;
     if (r->up_ms != 0)
         r->state.reconnects++;
     set_cause(r, transport_cause(r->t));

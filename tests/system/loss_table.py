@@ -204,7 +204,8 @@ class Run:
         config = rig.config(receiver.port, targets__0__protocol=protocol, targets__0__host=host,
                             targets__0__settle="1s", targets__0__dead_timeout="2s",
                             targets__0__stall_timeout="3s" if kind == "blackhole" else "120s",
-                            targets__0__connect_timeout="2s", targets__0__tls=tls)
+                            targets__0__connect_timeout="2s", targets__0__tls=tls,
+                            log={"level": "debug"})  # every connection is counted by its line
         self.relay = rig.start_relay(config)
 
     def target(self):

@@ -200,6 +200,7 @@ class World:
         with open(relay.config, encoding="utf-8") as file:
             config = json.load(file)
         config["format"]["hostname"] = relay.name
+        config["log"] = {"level": "debug"}  # the judge counts every connection by its line
         config["targets"] = [
             {"name": name, "protocol": protocol, "host": f"10.99.{relay.number}.1",
              "port": self.receiver(name).port, "settle": SETTLE, "dead_timeout": "3s",
