@@ -67,6 +67,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'V'},
                                             {NULL, 0, NULL, 0}};
+    char libraries[RELAY_LIBRARIES];
     int c;
 
     opterr = 0;
@@ -106,7 +107,8 @@ static int parse(int argc, char **argv, struct arguments *a)
             fputs(help, stdout);
             return 0;
         case 'V':
-            puts("sls-relay " SLSR_VERSION);
+            relay_libraries(libraries);
+            printf("sls-relay " SLSR_VERSION "\n%s\n", libraries);
             return 0;
         case ':':
             return usage("a value is missing after", argv[optind - 1]);

@@ -278,4 +278,7 @@ static inline bool slsr_target_uses_relp(const struct slsr_target_config *target
     return target->protocol == SLSR_RELP || target->protocol == SLSR_RELP_TLS;
 }
 
+/* "jansson 2.14", of the libraries that run here. */
+void slsr_config_libraries(char *out, size_t size);
+
 #endif

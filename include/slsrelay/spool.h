@@ -243,4 +243,7 @@ int slsr_spool_readers(struct slsr_spool *spool, bool clear,
 int slsr_spool_backup(struct slsr_spool *spool, const char *dir, struct slsr_stop *stop,
                       uint64_t *files, uint64_t *bytes, struct slsr_err *err);
 
+/* "LMDB 0.9.24, xxHash 0.8.1", of the libraries that run here. */
+void slsr_spool_libraries(char *out, size_t size);
+
 #endif

@@ -83,4 +83,7 @@ int client_put_checkpoint(struct client *c, const char *logstore, const char *gr
 int client_get_checkpoint(struct client *c, const char *logstore, const char *group, uint32_t shard,
                           struct client_checkpoint *out, struct slsr_err *err);
 
+/* "libcurl 7.88.1 (OpenSSL/3.0.19)", of the libraries that run here. */
+void client_libraries(char *out, size_t size);
+
 #endif

@@ -16,6 +16,7 @@
 #include <curl/curl.h>
 
 #include "client/answer.h"
+#include "client/client.h"
 #include "client/http.h"
 #include "client/text.h"
 
@@ -468,4 +469,12 @@ bool http_header(const struct http_response *response, const char *name, struct 
         }
     }
     return false;
+}
+
+void client_libraries(char *out, size_t size)
+{
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+    snprintf(out, size, "libcurl %s (%s)", info->version,
+             info->ssl_version != NULL ? info->ssl_version : "no TLS");
 }

@@ -40,4 +40,7 @@ bool codec_next(struct codec *codec, struct slsr_log *log);
  * SLSR_ENOMEM. */
 int codec_end(const struct codec *codec, struct slsr_err *err);
 
+/* "lz4 1.9.4", of the libraries that run here. */
+void codec_libraries(char *out, size_t size);
+
 #endif

@@ -3,9 +3,11 @@
  * The size comes from a header of the answer. It is not believed: LZ4_decompress_safe never writes
  * past it, and a block that gives fewer bytes is refused, as is one that cannot give as many. */
 #include <limits.h>
+#include <stdio.h>
 
 #include <lz4.h>
 
+#include "codec/codec.h"
 #include "codec/lz4.h"
 
 /* One byte of a block stands for at most 255 bytes of output (an extended match length). */
@@ -30,4 +32,9 @@ int codec_lz4_decode(struct slsr_bytes block, char *out, size_t raw_size, struct
         return slsr_fail(err, SLSR_EBADDATA, "lz4 body has %d bytes, the answer announced %zu", got,
                          raw_size);
     return 0;
+}
+
+void codec_libraries(char *out, size_t size)
+{
+    snprintf(out, size, "lz4 %s", LZ4_versionString());
 }

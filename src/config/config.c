@@ -415,3 +415,8 @@ void slsr_target_free(struct slsr_target_config *target)
     target->name = NULL;
     target->host = NULL;
 }
+
+void slsr_config_libraries(char *out, size_t size)
+{
+    snprintf(out, size, "jansson %s", jansson_version_str());
+}

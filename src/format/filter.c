@@ -4,11 +4,13 @@
  * "or" out. Regular expressions are PCRE2's, compiled (JIT where there is one) with limits on their
  * work: one that runs into them gives "unknown", and the caller keeps the log. */
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <pcre2.h>
 
 #include "format/filter.h"
+#include "format/format.h"
 
 /* Work of one match: far above what a sane expression needs on 64 KiB, some 10 ms at most. */
 enum { MATCH_LIMIT = 200000, HEAP_LIMIT_KIB = 4096, JIT_STACK = 512 * 1024 };
@@ -190,4 +192,14 @@ void filter_free(struct filter *filter)
     }
     free(filter->ops);
     free(filter);
+}
+
+void format_libraries(char *out, size_t size)
+{
+    char version[64] = "?";
+    const int needed = pcre2_config(PCRE2_CONFIG_VERSION, NULL);
+
+    if (needed > 0 && (size_t)needed <= sizeof version)
+        pcre2_config(PCRE2_CONFIG_VERSION, version);
+    snprintf(out, size, "PCRE2 %.*s", (int)strcspn(version, " "), version); /* without its date */
 }

@@ -27,4 +27,7 @@ void format_plan_free(struct format_plan *plan);
 int format_log(struct format_plan *plan, const struct slsr_log *log, struct slsr_batch *batch,
                struct slsr_err *err);
 
+/* "PCRE2 10.42", of the libraries that run here. */
+void format_libraries(char *out, size_t size);
+
 #endif

@@ -60,6 +60,10 @@ int relay_register_targets(struct relay *relay, const struct slsr_config *config
 /* Sample, status line for systemd: whatever is due. */
 void service_tick(struct relay *relay);
 
+/* --- greeting.c --- */
+/* Versions and limits, among the diagnostics. */
+void relay_greet(const struct relay *relay);
+
 /* --- reload.c --- */
 /* Reads the settings again; changes what can be changed, says what waits for a restart. */
 void relay_reload(struct relay *relay);

@@ -306,20 +306,6 @@ static void wind_down(struct relay *relay)
     }
 }
 
-static void say_start(const struct relay *relay)
-{
-    const struct slsr_spool_config *spool = &relay->config->spool;
-
-    diag(SLSR_LOG_NOTICE, "relay",
-         "sls-relay %s: spool %s (limit %lld MiB, keeps %lld MiB disk free), %zu source(s), "
-         "%zu target(s), consumer %s",
-         SLSR_VERSION, spool->path, (long long)(spool->max_size_bytes >> 20),
-         (long long)(spool->min_free_disk_bytes >> 20), relay->config->source_count,
-         relay->config->target_count,
-         relay->config->sources[0].consumer != NULL ? relay->config->sources[0].consumer
-                                                    : relay->consumer_name);
-}
-
 static int start(struct relay *relay, struct slsr_err *err)
 {
     int rc = catch_signals(relay, err);
@@ -337,7 +323,7 @@ static int start(struct relay *relay, struct slsr_err *err)
     relay->watch.consumer = relay->config->sources[0].consumer != NULL
                                 ? relay->config->sources[0].consumer
                                 : relay->consumer_name;
-    say_start(relay);
+    relay_greet(relay);
     relay->watch.history = history_new();
     if (relay->watch.history == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for the history");

@@ -33,6 +33,10 @@ int relay_check(const struct slsr_config *config, struct slsr_err *err);
 /* Steps with their time: SLS resolve+connect+authenticate, each target. 0 or the first failure. */
 int relay_test_connection(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 
+/* The libraries that run here, with their versions, on one line. */
+enum { RELAY_LIBRARIES = 400 };
+void relay_libraries(char out[RELAY_LIBRARIES]);
+
 /* systemd readiness protocol (sd_notify(3)), a no-op without NOTIFY_SOCKET. */
 void notify_systemd(const char *state);
 

@@ -9,7 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "spool/env.h"
+
+#include "slsrelay/spool.h"
 #include "spool/pages.h"
 
 #include "base/fault.h"
@@ -199,4 +203,16 @@ int env_sync_dir(const char *dir, struct slsr_err *err)
         close(fd);
     FAULT_DIE(DIR_SYNC_AFTER);
     return rc;
+}
+
+void slsr_spool_libraries(char *out, size_t size)
+{
+    const unsigned hash = XXH_versionNumber(); /* MMmmpp */
+    int major;
+    int minor;
+    int patch;
+
+    mdb_version(&major, &minor, &patch);
+    snprintf(out, size, "LMDB %d.%d.%d, xxHash %u.%u.%u", major, minor, patch, hash / 10000,
+             hash / 100 % 100, hash % 100);
 }

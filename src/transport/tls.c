@@ -8,6 +8,7 @@
  * are gone or half-written, then the old ones stay in force. Sessions are resumed, which is an
  * optimisation only: they are forgotten with the files that they were verified by. */
 #include "transport/tls.h"
+#include "transport/transport.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -536,4 +537,9 @@ int64_t tls_peer_expiry_ms(const struct tls *t)
 const char *tls_peer_name(const struct tls *t)
 {
     return t != NULL ? t->peer_name : "";
+}
+
+void transport_libraries(char *out, size_t size)
+{
+    snprintf(out, size, "OpenSSL %s", OpenSSL_version(OPENSSL_VERSION_STRING));
 }

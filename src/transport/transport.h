@@ -79,4 +79,7 @@ struct slsr_probe;
 int transport_probe(const struct slsr_target_config *target, struct slsr_stop *stop,
                     struct slsr_probe *seen, struct slsr_err *err);
 
+/* "OpenSSL 3.0.19", of the libraries that run here. */
+void transport_libraries(char *out, size_t size);
+
 #endif
