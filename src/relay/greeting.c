@@ -4,8 +4,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include <microhttpd.h>
-
 #include "relay/internal.h"
 
 #include "client/client.h"
@@ -18,17 +16,15 @@
 void relay_libraries(char out[RELAY_LIBRARIES])
 {
     static void (*const areas[])(char *out, size_t size) = {
-        client_libraries, transport_libraries,   slsr_spool_libraries,
-        codec_libraries,  slsr_config_libraries, format_libraries,
-    };
+        client_libraries,      transport_libraries, slsr_spool_libraries, codec_libraries,
+        slsr_config_libraries, format_libraries,    metrics_libraries};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++) {
+        n += (size_t)snprintf(out + n, RELAY_LIBRARIES - n, "%s", i > 0 ? ", " : "");
         areas[i](out + n, RELAY_LIBRARIES / 8);
         n += strlen(out + n);
-        n += (size_t)snprintf(out + n, RELAY_LIBRARIES - n, ", ");
     }
-    snprintf(out + n, RELAY_LIBRARIES - n, "libmicrohttpd %s", MHD_get_version());
 }
 
 /* "unlimited" or the number, of what the process may have. */

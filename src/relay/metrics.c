@@ -279,3 +279,8 @@ void metrics_stop(struct metrics *metrics)
     MHD_stop_daemon(metrics->daemon); /* closes the socket, joins its thread */
     free(metrics);
 }
+
+void metrics_libraries(char *out, size_t size)
+{
+    snprintf(out, size, "libmicrohttpd %s", MHD_get_version());
+}

@@ -101,5 +101,7 @@ struct metrics;
  * SLSR_ENET. */
 int metrics_start(struct metrics **out, const struct watch *watch, struct slsr_err *err);
 void metrics_stop(struct metrics *metrics); /* NULL is fine */
+/* "libmicrohttpd 0.9.75" */
+void metrics_libraries(char *out, size_t size);
 
 #endif
