@@ -22,15 +22,17 @@
 
 #include "base/clock.h"
 #include "base/progress.h"
+#include "base/warm.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 10000,
     LOOK_MS = 10000,
     LOW_SPEED_TIME_S = 30, /* a peer that went silent without closing */
     IDLE_S = 50,           /* below the 55 s after which other clients drop connections */
-    BODY_FIRST_BYTES = 64 * 1024,
-    ERROR_BODY_MAX = 64 * 1024,   /* enough for any errorMessage */
-    HEADER_BYTES_MAX = 128 * 1024 /* all header lines of one answer */
+    BELIEVED_BYTES_MAX = 16 * 1024 * 1024, /* of a told length: no memory for an empty promise */
+    RECEIVE_BYTES = 128 * 1024,            /* at once: an eighth of the calls of curl's own 16 KB */
+    ERROR_BODY_MAX = 64 * 1024,            /* enough for any errorMessage */
+    HEADER_BYTES_MAX = 128 * 1024          /* all header lines of one answer */
 };
 
 struct curl_http {
@@ -58,18 +60,25 @@ static void global_init(void)
     global_rc = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* The whole of an answer that tells its length at once; of others, twice as much. */
 static bool grow(struct curl_http *h, size_t need)
 {
-    size_t size = h->body_size != 0 ? h->body_size : BODY_FIRST_BYTES;
+    curl_off_t told = -1;
+    size_t want = 2 * h->body_size;
+    size_t size;
     char *p;
 
-    while (size < need)
-        size *= 2;
-    if (size == h->body_size)
+    if (need <= h->body_size)
         return true;
-    p = realloc(h->body, size);
+    curl_easy_getinfo(h->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &told);
+    if (told > 0 && told <= BELIEVED_BYTES_MAX && want < (size_t)told)
+        want = (size_t)told;
+    p = warm_take(want > need ? want : need, &size);
     if (p == NULL)
         return false;
+    if (h->body_n > 0)
+        memcpy(p, h->body, h->body_n);
+    warm_give(h->body, h->body_size);
     h->body = p;
     h->body_size = size;
     return true;
@@ -125,7 +134,7 @@ static void close_curl(void *ctx)
     if (h->multi != NULL)
         curl_multi_cleanup(h->multi);
     curl_slist_free_all(h->connect_to);
-    free(h->body);
+    warm_give(h->body, h->body_size);
     free(h);
 }
 
@@ -134,6 +143,7 @@ static void set_fixed_options(struct curl_http *h, const struct http_way *way)
     CURL *e = h->easy;
 
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->problem);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -448,7 +458,7 @@ static void trim_curl(void *ctx)
 {
     struct curl_http *h = ctx;
 
-    free(h->body);
+    warm_give(h->body, h->body_size);
     h->body = NULL;
     h->body_n = h->body_size = 0;
 }

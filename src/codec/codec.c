@@ -17,6 +17,7 @@
  */
 #include <stdlib.h>
 
+#include "base/warm.h"
 #include "codec/codec.h"
 #include "codec/lz4.h"
 
@@ -402,12 +403,10 @@ static int inflate(struct codec *c, struct slsr_bytes body, size_t raw_size, str
                          raw_size);
     if (raw_size > c->raw_size) {
         /* Not realloc: the old content need not be copied. */
-        free(c->raw);
-        c->raw_size = 0;
-        c->raw = malloc(raw_size);
+        warm_give(c->raw, c->raw_size);
+        c->raw = warm_take(raw_size, &c->raw_size);
         if (c->raw == NULL)
             return slsr_fail(err, SLSR_ENOMEM, "no memory for a pull of %zu bytes", raw_size);
-        c->raw_size = raw_size;
     }
     int rc = codec_lz4_decode(body, c->raw, raw_size, err);
     if (rc == 0)
@@ -577,7 +576,7 @@ size_t codec_memory(const struct codec *codec)
 
 void codec_trim(struct codec *codec)
 {
-    free(codec->raw);
+    warm_give(codec->raw, codec->raw_size);
     free(codec->tags.items);
     free(codec->fields.items);
     *codec = (struct codec){0};

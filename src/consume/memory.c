@@ -10,13 +10,22 @@
 
 #include "base/clock.h"
 
+/* Two batches of two workers keep the processors of a small machine busy. Of more, each gives its
+ * buffers to the next one while they are warm: what is touched does not grow with the shards. */
+enum { CROWD = 4 };
+
+/* More decoders than processors gain nothing, and each has a body and a batch of its own in hand.
+ */
+enum { DECODERS_MIN = 4 };
+
 struct memory {
     struct memory *next;
     const void *key;
     unsigned users;
     int64_t limit, used;
-    unsigned waiting, decoding;
-    int freed; /* eventfd in semaphore mode: one wake-up per waiter and release */
+    unsigned waiting, decoding, busy;
+    unsigned decoders; /* that may decode at a time */
+    int freed;         /* eventfd in semaphore mode: one wake-up per waiter and release */
     pthread_mutex_t lock;
 };
 
@@ -25,6 +34,7 @@ static struct memory *all;
 
 static struct memory *make(const void *key, int64_t limit_bytes)
 {
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct memory *m = calloc(1, sizeof *m);
 
     if (m == NULL)
@@ -37,6 +47,7 @@ static struct memory *make(const void *key, int64_t limit_bytes)
     pthread_mutex_init(&m->lock, NULL);
     m->key = key;
     m->limit = limit_bytes;
+    m->decoders = processors > DECODERS_MIN - 2 ? (unsigned)processors + 2 : DECODERS_MIN;
     m->next = all;
     all = m;
     return m;
@@ -90,6 +101,8 @@ static bool grant(struct memory *m, int64_t *held, int64_t want, bool decode, bo
 {
     const bool alone = m->decoding == 0 && (decode || m->used == *held);
 
+    if (decode && m->decoding >= m->decoders)
+        return false;
     if (want > *held && m->used - *held + want > m->limit && !(patient && alone))
         return false;
     if (want > *held) {
@@ -160,6 +173,36 @@ bool memory_wanted(struct memory *memory)
     wanted = memory->waiting > 0;
     pthread_mutex_unlock(&memory->lock);
     return wanted;
+}
+
+void memory_busy(struct memory *memory, bool *busy, bool now)
+{
+    if (*busy == now)
+        return;
+    pthread_mutex_lock(&memory->lock);
+    memory->busy += now ? 1U : -1U;
+    pthread_mutex_unlock(&memory->lock);
+    *busy = now;
+}
+
+static unsigned busy_now(struct memory *memory)
+{
+    unsigned busy;
+
+    pthread_mutex_lock(&memory->lock);
+    busy = memory->busy;
+    pthread_mutex_unlock(&memory->lock);
+    return busy;
+}
+
+bool memory_crowded(struct memory *memory)
+{
+    return busy_now(memory) > CROWD;
+}
+
+bool memory_idle(struct memory *memory)
+{
+    return busy_now(memory) == 0;
 }
 
 int64_t memory_used(struct memory *memory)

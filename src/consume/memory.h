@@ -1,10 +1,10 @@
 /* source.memory: what the pulls of one source may take, all its shards and logstores together.
  *
- * Bodies, decoded logs and frames are buffers that a worker keeps from pull to pull; it holds
- * tokens for them. A worker asks before it pulls and again, now knowing the size, before it
- * decodes. Who has to wait gives its buffers back first, and so does everybody at the end of a turn
- * while somebody waits. One worker may always go on: a pull larger than the limit passes alone
- * instead of blocking for ever. Any thread; a `held` belongs to one worker. */
+ * Bodies, decoded logs and frames are buffers that a worker keeps from pull to pull as long as few
+ * are busy; it holds tokens for them. A worker asks before it pulls and again, now knowing the
+ * size, before it decodes. Who has to wait gives its buffers back first, and so does everybody at
+ * the end of a turn while somebody waits. One worker may always go on: a pull larger than the limit
+ * passes alone instead of blocking for ever. Any thread; a `held` belongs to one worker. */
 #ifndef CONSUME_MEMORY_H
 #define CONSUME_MEMORY_H
 
@@ -22,7 +22,8 @@ void memory_release(struct memory *memory); /* NULL is fine */
 /* Raises *held to want when that fits. */
 bool memory_try(struct memory *memory, int64_t *held, int64_t want);
 /* The same, but waits until it fits, or until no other worker is decoding: then at once and beyond
- * the limit. decode: count the caller as decoding until memory_decoded. SLSR_ESTOPPED. */
+ * the limit. decode: count the caller as decoding until memory_decoded; only a few more than there
+ * are processors may at a time. SLSR_ESTOPPED. */
 int memory_take(struct memory *memory, struct slsr_stop *stop, int64_t *held, int64_t want,
                 bool decode, struct slsr_err *err);
 void memory_decoded(struct memory *memory);
@@ -30,6 +31,12 @@ void memory_decoded(struct memory *memory);
 void memory_set(struct memory *memory, int64_t *held, int64_t bytes);
 /* Is somebody waiting? */
 bool memory_wanted(struct memory *memory);
+/* A worker brings data now, or has come to the end of them. */
+void memory_busy(struct memory *memory, bool *busy, bool now);
+/* So many workers bring data that none should keep buffers between its turns. */
+bool memory_crowded(struct memory *memory);
+/* No worker brings data. */
+bool memory_idle(struct memory *memory);
 int64_t memory_used(struct memory *memory);
 int64_t memory_limit(const struct memory *memory);
 

@@ -21,13 +21,11 @@
 #include "base/diag.h"
 #include "base/fault.h"
 #include "base/progress.h"
+#include "base/warm.h"
 
 enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
-enum {
-    SMALL_RAW_BYTES = 64 * 1024, /* buffers below this are not worth a token */
-    COPIES = 4                   /* of a pull's raw size that one turn of the loop holds at most */
-};
+enum { COPIES = 4 }; /* of a pull's raw size that one turn of the loop holds at most */
 
 static bool stopping(const struct run *r)
 {
@@ -52,28 +50,6 @@ void shard_tell(struct run *r, int rc, const struct slsr_err *err)
     if (rc == 0)
         r->failed = 0;
     r->last_error = rc;
-}
-
-/* Memory that the worker's buffers take now, as far as it is worth counting. */
-static int64_t own_memory(const struct run *r)
-{
-    size_t bytes = (size_t)r->body_max + codec_memory(r->intake.codec);
-
-    for (int i = 0; i < 2; i++)
-        bytes +=
-            r->lanes[i].batch.size + r->lanes[i].batch.meta_size * sizeof(struct slsr_frame_meta);
-    return bytes > SMALL_RAW_BYTES ? (int64_t)bytes : 0;
-}
-
-/* Gives the buffers back. Nothing may be under way, no pull in hand. */
-static void shed(struct run *r)
-{
-    for (int i = 0; i < 2; i++)
-        slsr_batch_fini(&r->lanes[i].batch);
-    codec_trim(r->intake.codec);
-    client_trim(r->client);
-    r->body_max = 0;
-    memory_set(r->g->memory, &r->held, 0);
 }
 
 void shard_pause(struct run *r, int rc)
@@ -189,9 +165,11 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
 {
     struct intake_result result;
     struct slsr_err dead = {0};
-    int rc = intake_take(&r->intake, pull->body, pull->lz4, pull->raw_size, r->cursor,
-                         &r->lanes[r->turn].batch, &result, &dead, err);
+    int rc;
 
+    buffers_warm(&r->lanes[r->turn]);
+    rc = intake_take(&r->intake, pull->body, pull->lz4, pull->raw_size, r->cursor,
+                     &r->lanes[r->turn].batch, &result, &dead, err);
     if (rc == 0 && result.groups != pull->groups)
         rc = slsr_fail(err, SLSR_EBADDATA,
                        "the answer announces %u log groups but holds %u: asked for again",
@@ -267,8 +245,25 @@ static int reserve(struct run *r, struct slsr_err *err)
     rc = shard_settle_all(r);
     if (rc != 0)
         return rc;
-    shed(r);
+    buffers_shed(r);
     return memory_take(r->g->memory, &r->w->stop, &r->held, want, false, err);
+}
+
+/* Many shards are busy: while this one waits for its next pull, another decodes into its buffers.
+ */
+static int pass_on(struct run *r)
+{
+    int rc;
+
+    memory_busy(r->g->memory, &r->busy, true);
+    if (!memory_crowded(r->g->memory))
+        return 0;
+    codec_trim(r->intake.codec); /* at once: the next one need not wait for our commit */
+    client_trim(r->client);
+    rc = shard_settle_all(r);
+    if (rc == 0)
+        buffers_shed(r);
+    return rc;
 }
 
 /* Takes in what a pull brought, with tokens for its real size. */
@@ -284,8 +279,10 @@ static int digest(struct run *r, const struct client_pull *pull, struct slsr_err
     if (rc != 0)
         return rc;
     rc = take(r, pull, err);
-    memory_set(r->g->memory, &r->held, own_memory(r));
     memory_decoded(r->g->memory);
+    if (rc == 0)
+        rc = pass_on(r);
+    memory_set(r->g->memory, &r->held, buffers_held(r));
     if (rc == SLSR_ETOOBIG || rc == SLSR_ENOMEM)
         r->count = r->count / 4 > 0 ? r->count / 4 : 1;
     return rc;
@@ -297,10 +294,13 @@ static int rest(struct run *r, const struct client_pull *pull)
     const int rc = shard_settle_all(r);
 
     note_lag(r, pull, 0, true);
+    memory_busy(r->g->memory, &r->busy, false);
     if (rc == 0 && r->held > 0) {
         r->last_raw = 0;
-        shed(r);
+        buffers_shed(r);
     }
+    if (memory_idle(r->g->memory))
+        warm_trim();
     return rc;
 }
 
@@ -381,7 +381,7 @@ static void consume_shard(struct run *r)
         } else if (rc != SLSR_ESTOPPED) {
             shard_tell(r, rc, &err);
             if (r->held > 0 && memory_wanted(r->g->memory) && shard_settle_all(r) == 0)
-                shed(r);
+                buffers_shed(r);
             shard_pause(r, rc);
         }
     }
@@ -413,11 +413,9 @@ void *shard_run(void *arg)
         slsr_stop_request(&w->stop);
     }
     consume_shard(&r);
-    memory_set(r.g->memory, &r.held, 0);
+    buffers_end(&r);
     intake_close(&r.intake);
     client_close(r.client);
-    slsr_batch_fini(&r.lanes[0].batch);
-    slsr_batch_fini(&r.lanes[1].batch);
     progress_end();
     w->done = true;
     if (write(r.g->wake, &one, sizeof one) < 0) {

@@ -10,6 +10,7 @@
 
 struct lane { /* one of the two batches */
     struct slsr_batch batch;
+    size_t last_bytes, last_frames; /* of the last batch in it */
     struct slsr_checkpoint cp;
     struct slsr_ticket ticket;
     bool under_way;
@@ -21,6 +22,7 @@ struct pending {
     char cursor[SLSR_CURSOR_MAX + 1];
 };
 enum { PENDING_MAX = 64 };
+enum { SMALL_RAW_BYTES = 64 * 1024 }; /* buffers below this are not worth a token */
 
 struct run {
     struct worker *w;
@@ -49,7 +51,18 @@ struct run {
     int64_t last_raw; /* raw bytes of the last pull that brought something */
     int64_t body_max; /* longest body since the buffers were given back */
     int64_t held;     /* memory tokens */
+    bool busy;        /* counted as such in the source's memory */
 };
+
+/* --- buffers.c --- */
+/* Memory that the worker's buffers take now, as far as it is worth counting. */
+int64_t buffers_held(const struct run *r);
+/* A batch that has none gets buffers of the size that the last one needed. */
+void buffers_warm(struct lane *lane);
+/* Gives all of them back. Nothing may be under way, no pull in hand. */
+void buffers_shed(struct run *r);
+/* The last word on the worker's part of source.memory. */
+void buffers_end(struct run *r);
 
 /* --- shard.c --- */
 /* One diagnostic per change of state; the note always. rc 0: all is well (again). */

@@ -1,4 +1,5 @@
 slsr_unit(base_test base_test.c)
+slsr_unit(warm_test warm_test.c)
 slsr_unit(checkpoint_test checkpoint_test.c)
 slsr_unit(intake_test intake_test.c)
 slsr_unit(consume_memory_test consume_memory_test.c)

@@ -18,6 +18,7 @@ struct crowd {
     struct memory *memory;
     struct slsr_stop stop;
     _Atomic int64_t in_use, peak;
+    _Atomic int decoding, most; /* at a time */
 };
 
 static void *work(void *arg)
@@ -29,16 +30,45 @@ static void *work(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         const int64_t want = 50 + rand_r(&seed) % 300; /* all at once would be 6 times the limit */
         int64_t now;
+        int decoding;
 
         assert_int_equal(memory_take(c->memory, &c->stop, &held, want, true, NULL), 0);
         now = atomic_fetch_add(&c->in_use, want) + want;
         if (now > c->peak)
             c->peak = now;
+        decoding = ++c->decoding;
+        if (decoding > c->most)
+            c->most = decoding;
+        c->decoding--;
         c->in_use -= want;
         memory_set(c->memory, &held, 0);
         memory_decoded(c->memory);
     }
     return NULL;
+}
+
+static void a_crowd_is_noticed(void **state)
+{
+    enum { MANY = 10 };
+    struct memory *memory = memory_acquire(state, LIMIT);
+    bool busy[MANY] = {false};
+    int first = 0;
+
+    assert_true(memory_idle(memory));
+    for (int i = 0; i < MANY; i++) {
+        memory_busy(memory, &busy[i], true);
+        memory_busy(memory, &busy[i], true); /* counted once */
+        assert_true(busy[i]);
+        assert_false(memory_idle(memory));
+        if (first == 0 && memory_crowded(memory))
+            first = i + 1;
+    }
+    assert_in_range(first, 3, MANY); /* two alone keep their buffers */
+    for (int i = 0; i < MANY; i++)
+        memory_busy(memory, &busy[i], false);
+    assert_true(memory_idle(memory));
+    assert_false(memory_crowded(memory));
+    memory_release(memory);
 }
 
 static void a_crowd_never_takes_more_than_the_limit(void **state)
@@ -53,6 +83,7 @@ static void a_crowd_never_takes_more_than_the_limit(void **state)
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
     assert_true(c.peak <= LIMIT);
+    assert_in_range(c.most, 1, sysconf(_SC_NPROCESSORS_ONLN) + 3);
     assert_int_equal(memory_used(c.memory), 0);
     assert_false(memory_wanted(c.memory));
     slsr_stop_fini(&c.stop);
@@ -124,6 +155,7 @@ static void logstores_of_one_source_share(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_crowd_is_noticed),
         cmocka_unit_test(a_crowd_never_takes_more_than_the_limit),
         cmocka_unit_test(one_huge_pull_passes_alone),
         cmocka_unit_test(stop_ends_the_waiting),

@@ -1,0 +1,65 @@
+/* The large buffers of one worker: what they take, and how they come and go.
+ *
+ * A worker that is nearly alone keeps its two batches and the room for a decoded body. When many
+ * are busy, or memory is short, all of it goes back after each turn, to the next worker
+ * (base/warm.h): 64 shards then touch no more memory than a few. */
+#include "consume/shard.h"
+
+#include "base/warm.h"
+#include "slsrelay/spool.h"
+
+int64_t buffers_held(const struct run *r)
+{
+    size_t bytes = (size_t)r->body_max + codec_memory(r->intake.codec);
+
+    for (int i = 0; i < 2; i++)
+        bytes +=
+            r->lanes[i].batch.size + r->lanes[i].batch.meta_size * sizeof(struct slsr_frame_meta);
+    return bytes > SMALL_RAW_BYTES ? (int64_t)bytes : 0;
+}
+
+void buffers_warm(struct lane *lane)
+{
+    struct slsr_batch *batch = &lane->batch;
+
+    if (lane->last_bytes <= SMALL_RAW_BYTES || batch->data != NULL || batch->meta != NULL)
+        return;
+    /* an eighth more: the next pull may be a little larger; without memory formatting will say so
+     */
+    batch->data = warm_take(lane->last_bytes + lane->last_bytes / 8, &batch->size);
+    batch->meta =
+        warm_take((lane->last_frames + lane->last_frames / 8) * sizeof(struct slsr_frame_meta),
+                  &batch->meta_size);
+    batch->meta_size /= sizeof(struct slsr_frame_meta);
+}
+
+static void give_back(struct lane *lane)
+{
+    struct slsr_batch *batch = &lane->batch;
+
+    if (batch->used > 0) {
+        lane->last_bytes = batch->used;
+        lane->last_frames = batch->frame_count;
+    }
+    warm_give(batch->data, batch->size);
+    warm_give(batch->meta, batch->meta_size * sizeof(struct slsr_frame_meta));
+    slsr_batch_init(batch);
+}
+
+void buffers_shed(struct run *r)
+{
+    for (int i = 0; i < 2; i++)
+        give_back(&r->lanes[i]);
+    codec_trim(r->intake.codec);
+    client_trim(r->client);
+    r->body_max = 0;
+    memory_set(r->g->memory, &r->held, 0);
+}
+
+void buffers_end(struct run *r)
+{
+    memory_busy(r->g->memory, &r->busy, false);
+    memory_set(r->g->memory, &r->held, 0);
+    for (int i = 0; i < 2; i++)
+        give_back(&r->lanes[i]);
+}
