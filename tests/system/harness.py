@@ -6,7 +6,8 @@ state with a deadline. When a test fails, the last diagnostics of each program a
 sanitizer report in any program's output fails the test.
 
 Environment: SLSR_BIN (folder of the programs), SLSR_LOGS and SLSR_KILLS (size of the big tests),
-SLSR_SEED (random moments), SLSR_SLOW (sanitizers: longer deadlines), SLSR_KEEP (keep the folder).
+SLSR_SEED (random moments), SLSR_SLOW (sanitizers: longer deadlines), SLSR_VALGRIND (relay and tool run
+under memcheck; a finding fails the test), SLSR_KEEP (keep the folder).
 """
 import base64
 import contextlib
@@ -24,11 +25,13 @@ import traceback
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SLOW = 5 if os.environ.get("SLSR_SLOW") else 1
+VALGRIND = bool(os.environ.get("SLSR_VALGRIND"))
+SLOW = 10 if VALGRIND else 5 if os.environ.get("SLSR_SLOW") else 1
 KEY = ("testId", "testSecret")
 PROJECT = "demo"
 LOGSTORE = "audit"
 REPORT = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:")
+FINDING = re.compile(r"Invalid |uninitialised|definitely lost|Mismatched|overlap|silly value")
 # Parts and values of our RFC 5424 element, as format.provenance writes it.
 PROVENANCE = re.compile(rb'\[slsRelay@32473 project="([^"]*)" logstore="([^"]*)" shard="(\d+)" '
                         rb'cursor="([^"]*)" index="(\d+)"')
@@ -137,7 +140,7 @@ class Rig:
         for program in reversed(self.programs):
             program.kill()
         self.at_end.close()
-        reports = [p.name for p in self.programs if p.said(REPORT)]
+        reports = [p.name for p in self.programs if p.said(REPORT)] + self.findings()
         if kind is not None or reports:
             self.show()
         if not os.environ.get("SLSR_KEEP"):
@@ -145,8 +148,20 @@ class Rig:
         else:
             print(f"kept {self.dir}")
         if reports and kind is None:
-            raise Failed("sanitizer report in " + ", ".join(reports))
+            raise Failed("report of sanitizer or valgrind in " + ", ".join(reports))
         return False
+
+    def findings(self):
+        """The files of valgrind that found something; shown at once."""
+        found = []
+        for name in sorted(os.listdir(self.dir)):
+            if name.startswith("valgrind-"):
+                with open(self.path(name), encoding="utf-8", errors="replace") as file:
+                    text = file.read()
+                if FINDING.search(text):
+                    print(f"--- {name}\n{text[:6000]}")
+                    found.append(name)
+        return found
 
     def show(self):
         for program in self.programs:
@@ -169,6 +184,14 @@ class Rig:
 
     def tool(self, name):
         return os.path.join(self.bin, name)
+
+    def product(self, name):
+        """How to start the relay or the tool."""
+        if not VALGRIND or name not in ("sls-relay", "sls-spool"):
+            return [self.tool(name)]
+        return ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite",
+                "--error-exitcode=97", "--num-callers=25", f"--log-file={self.path('valgrind-%p')}",
+                self.tool(name)]
 
     def start_sim(self, *options, shards=4, project=PROJECT, logstore=LOGSTORE, key=KEY,
                   port=0):
@@ -212,14 +235,14 @@ class Rig:
         return path
 
     def relay_argv(self, config, *options):
-        return [self.tool("sls-relay"), "-c", config, *options]
+        return [*self.product("sls-relay"), "-c", config, *options]
 
     def start_relay(self, config, *options, name="sls-relay"):
         return self.start(name, self.relay_argv(config, *options), env=clean_env())
 
     def run(self, tool, *arguments, code=0, seconds=120, text=True):
         """Runs a program to its end; `code` None accepts any. Returns the CompletedProcess."""
-        done = subprocess.run([self.tool(tool), *arguments], stdin=subprocess.DEVNULL,
+        done = subprocess.run([*self.product(tool), *arguments], stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=seconds * SLOW, env=clean_env())
         if REPORT.search(done.stderr.decode("utf-8", "replace")):
             raise Failed(f"sanitizer report in {tool}:\n{done.stderr.decode('utf-8', 'replace')}")
