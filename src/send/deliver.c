@@ -35,6 +35,9 @@ enum {
     HEALTH_MS = 60000,
     DRAIN_MS = 5000,
     NEXT_SERVER_MS = 50,
+    /* Connections in a row that took nothing, then the next server is asked; fewer than
+     * POISON_BREAKS: before a frame is suspected. */
+    FRUITLESS_MAX = 2,
     SEARCH_MAX_MS = 2000 /* between two steps of the search for a poison frame */
 };
 
@@ -56,6 +59,7 @@ struct run {
     int64_t up_ms;                   /* since when up; 0: down */
     int64_t down_ms;     /* since when nothing gets through, over attempts; 0: it does */
     uint64_t up_acked;   /* settled when the connection came up */
+    int fruitless;       /* connections in a row that broke and had taken nothing */
     int64_t stop_ms;     /* end of the drain; 0: stop has not fired */
     uint64_t rate_acked; /* settled at the last look */
     int64_t rate_ms;
@@ -314,15 +318,53 @@ static int mind_servers(struct run *r, int64_t now_ms, struct slsr_err *err)
     return change_server(r, now_ms, err);
 }
 
+/* Was this connection worth nothing, although there was something to send? Who ends each one at
+ * once is no better than who refuses it. */
+static bool was_fruitless(const struct run *r)
+{
+    uint64_t settled = transport_settled(r->t);
+
+    return settled == r->up_acked && !(feed_idle(&r->feed) && feed_end(&r->feed) <= settled);
+}
+
+/* True when another server is the one to try now. */
+static bool leave_server(struct run *r, int64_t now_ms)
+{
+    bool again = r->up_ms != 0;
+
+    if (again)
+        r->fruitless = was_fruitless(r) ? r->fruitless + 1 : 0;
+    if (r->fruitless >= FRUITLESS_MAX && !r->poison.on)
+        again = false;
+    if (!servers_failed(&r->servers, again, now_ms))
+        return false;
+    r->fruitless = 0;
+    return true;
+}
+
+/* One line per cause, not one per attempt. */
+static void say_down(struct run *r)
+{
+    if (strcmp(r->last_error, r->state.error) == 0)
+        return;
+    snprintf(r->last_error, sizeof r->last_error, "%s", r->state.error);
+    diag(SLSR_LOG_WARNING, "send",
+         "target %s: %s; frames stay in the spool and the relay keeps trying", r->state.name,
+         r->state.error);
+}
+
 static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
                      struct slsr_err *err)
 {
+    const char *cause = transport_cause(r->t); /* static text: it outlives the transport */
     int64_t wait = backoff_next_ms(&r->backoff);
     int rc = look_for_poison(r, why, err);
 
     if (rc != 0)
         return rc;
-    if (servers_failed(&r->servers, r->up_ms != 0, now_ms)) {
+    if (r->up_ms != 0)
+        r->state.reconnects++;
+    if (leave_server(r, now_ms)) {
         rc = change_server(r, now_ms, err);
         if (rc != 0)
             return rc;
@@ -332,10 +374,8 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
     if (r->poison.on && wait > SEARCH_MAX_MS)
         wait = SEARCH_MAX_MS;
     r->failed++;
-    if (r->up_ms != 0)
-        r->state.reconnects++;
-    set_cause(r, transport_cause(r->t));
-    count_add(COUNT_TARGET_RECONNECTS, r->state.name, transport_cause(r->t), 1);
+    set_cause(r, cause);
+    count_add(COUNT_TARGET_RECONNECTS, r->state.name, cause, 1);
     r->up_ms = 0;
     if (r->down_ms == 0)
         r->down_ms = now_ms;
@@ -345,13 +385,7 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
     r->state.next_retry_ms = clock_wall_ms() + wait;
     set_error(r, why->text);
     set_phase(r, SLSR_PHASE_BACKOFF);
-    /* One line per cause, not one per attempt. */
-    if (strcmp(r->last_error, r->state.error) != 0) {
-        snprintf(r->last_error, sizeof r->last_error, "%s", r->state.error);
-        diag(SLSR_LOG_WARNING, "send",
-             "target %s: %s; frames stay in the spool and the relay keeps trying", r->state.name,
-             r->state.error);
-    }
+    say_down(r);
     return 0;
 }
 
@@ -359,19 +393,18 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
 static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
 {
     struct slsr_err why = {0, ""};
-    int rc = 0;
+    int rc;
 
+    r->feed.limit = poison_limit(&r->poison, now_ms);
+    rc = mind_servers(r, now_ms, err); /* in a pause, too */
+    if (rc != 0)
+        return rc;
     if (transport_phase(r->t) == SLSR_PHASE_IDLE) {
         if (now_ms < r->retry_ms)
             return 0;
         set_phase(r, SLSR_PHASE_CONNECTING);
         rc = transport_start(r->t, now_ms, &why);
     }
-    r->feed.limit = poison_limit(&r->poison, now_ms);
-    if (rc == 0)
-        rc = mind_servers(r, now_ms, err);
-    if (rc != 0 && why.code == 0)
-        return rc;
     if (rc == 0 && r->stop_ms == 0) {
         rc = feed_step(&r->feed, r->t, now_ms, err);
         if (rc != 0)

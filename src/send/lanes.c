@@ -22,6 +22,7 @@ struct lane {
     struct lanes *all;
     int number;
     struct slsr_delivery delivery;
+    struct slsr_target_config target; /* with this lane's part of the pace */
     struct slsr_target_state state;
     struct slsr_err err;
     int rc;
@@ -116,6 +117,29 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* This lane's part of a limit: all parts together are the limit. 0: none. */
+static int64_t part(const struct lane *lane, int64_t limit)
+{
+    int64_t count = lane->all->count;
+    int64_t share = limit / count + (lane->number < limit % count ? 1 : 0);
+
+    return limit > 0 && share == 0 ? 1 : share;
+}
+
+/* A limit is the target's, however many servers share the work. */
+static void divide_pace(struct lane *lane, const struct slsr_delivery *d)
+{
+    struct slsr_rate_config *rate = &lane->target.rate;
+
+    lane->target = *d->target;
+    rate->messages = part(lane, rate->messages);
+    rate->bytes = part(lane, rate->bytes);
+    rate->backlog_messages = part(lane, rate->backlog_messages);
+    rate->backlog_bytes = part(lane, rate->backlog_bytes);
+    lane->delivery.target = &lane->target;
+    lane->delivery.rate_frames_s = part(lane, d->rate_frames_s);
+}
+
 /* Before any of them runs: the first report of one lane looks at the states of all. */
 static void prepare(struct lanes *all, int number)
 {
@@ -125,6 +149,7 @@ static void prepare(struct lanes *all, int number)
     lane->all = all;
     lane->number = number;
     lane->delivery = *d;
+    divide_pace(lane, d);
     lane->delivery.want = mine;
     lane->delivery.report = report;
     lane->delivery.ctx = lane;

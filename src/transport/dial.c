@@ -4,9 +4,11 @@
  * longer than DIAL_RESOLVE_MS; it owns a reference to the result and may come home late), then the
  * addresses are tried, families in turn, the next one as soon as the last has failed or after
  * DIAL_NEXT_MS (RFC 8305), each with connect_timeout, beginning at a different one each time; the
- * first that connects wins. When resolving fails, the last good addresses serve.
+ * first that connects wins. When resolving fails, the last good addresses serve (known.c).
  * What can go wrong: everything, and each cause has its own word in the sentence. */
 #include "transport/dial.h"
+
+#include "transport/known.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -353,10 +355,13 @@ static int turn_resolving(struct dial *d, int64_t now_ms, struct slsr_err *err)
         memcpy(d->addrs, l->addrs, (size_t)l->addr_count * sizeof d->addrs[0]);
         d->addr_count = l->addr_count;
         interleave(d);
+        known_put(l->host, l->port, d->socktype, d->addrs, d->addr_count);
     }
     pthread_mutex_unlock(&l->lock);
     if (!done && now_ms < d->due_ms)
         return 0;
+    if ((!done || rc != 0) && d->addr_count == 0)
+        d->addr_count = known_get(l->host, l->port, d->socktype, d->addrs);
     lookup_unref(d->lookup);
     d->lookup = NULL;
     if ((!done || rc != 0) && d->addr_count == 0) {

@@ -3,17 +3,23 @@
  * Good path: up to 64 datagrams per system call; a frame counts when the kernel has taken it and
  * the destination raised no objection for the settle time.
  * What can go wrong: ECONNREFUSED belongs to an earlier datagram, the present one was not sent: it
- * is sent once more, and a second refusal, or one while something is unsettled, is a break. A frame
- * too long for a datagram can never leave: the owner is told, and the next one goes on (I5). */
+ * is sent once more, and a second refusal, or one while something is unsettled, is a break. So is
+ * any other ICMP error about a datagram of ours (host or network unreachable ...): IP_RECVERR has
+ * the kernel tell all of them, and its own full queue, too. A frame too long for a datagram can
+ * never leave: the owner is told, and the next one goes on (I5). */
 #include "transport/internal.h"
 #include "transport/dial.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <linux/errqueue.h>
 
 #include "base/clock.h"
 
@@ -101,13 +107,37 @@ static int fail_send(struct udp *u, int errnum, struct slsr_err *err)
                          : slsr_fail_errno(err, SLSR_ENET, errnum, "cannot send");
 }
 
-/* An error behind the first datagrams of a batch is not told by the kernel, the batch is only cut
- * short. When there is room, it was no full buffer. */
-static bool has_room(const struct udp *u)
+/* The next error that the network has told about a datagram of ours: an errno, or 0. What the
+ * kernel has to say of its own accord was the return value of a call already. */
+static int told_error(int fd)
 {
-    struct pollfd p = {u->fd, POLLOUT, 0};
+    union {
+        struct cmsghdr align;
+        char bytes[512];
+    } control;
+    struct msghdr msg;
 
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+    for (;;) {
+        int error = 0;
+
+        memset(&msg, 0, sizeof msg);
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof control.bytes;
+        if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            return 0;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+            struct sock_extended_err e;
+
+            if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
+                !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+                continue;
+            memcpy(&e, CMSG_DATA(c), sizeof e);
+            if (e.ee_origin != SO_EE_ORIGIN_LOCAL)
+                error = (int)e.ee_errno;
+        }
+        if (error != 0)
+            return error;
+    }
 }
 
 static int write_piece(struct udp *u, struct slsr_err *err)
@@ -115,7 +145,7 @@ static int write_piece(struct udp *u, struct slsr_err *err)
     struct piece *piece = &u->base.piece;
     struct mmsghdr msgs[BATCH];
     struct iovec iov[BATCH];
-    bool refused = false, swallowed = false, retried = false;
+    bool refused = false, retried = false;
 
     u->blocked = false;
     while (!piece_empty(piece)) {
@@ -124,18 +154,19 @@ static int write_piece(struct udp *u, struct slsr_err *err)
         int n = sendmmsg(u->fd, msgs, (unsigned)asked, MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (n > 0) {
+            int error;
+
             refused = retried = false;
             done(u, (uint32_t)n);
             transport_book(&u->base, first, (uint64_t)n);
-            /* What cut the last batch short does not stand in the way: it was a refusal. */
-            if (swallowed)
-                return fail_send(u, ECONNREFUSED, err);
-            swallowed = n < asked && has_room(u);
+            /* What cuts a batch short is not returned: a full buffer, or an objection. */
+            error = n < asked ? told_error(u->fd) : 0;
+            if (error != 0)
+                return fail_send(u, error, err);
         } else if (errno == EMSGSIZE && !retried && iov[0].iov_len <= DATAGRAM_BYTES) {
-            swallowed = false;
             retried = true; /* it may be news of an earlier datagram */
         } else if (errno == EMSGSIZE) {
-            swallowed = retried = false;
+            retried = false;
             if (!dead(u, first, iov[0].iov_len)) {
                 u->blocked = true;
                 return 0;
@@ -153,10 +184,25 @@ static int write_piece(struct udp *u, struct slsr_err *err)
     return 0;
 }
 
+/* The queue has to be emptied, too: it keeps poll() awake. */
+static int watch_errors(struct udp *u, struct slsr_err *err)
+{
+    int first = 0, error;
+
+    while ((error = told_error(u->fd)) != 0)
+        first = first != 0 ? first : error;
+    if (first != 0 && u->position > u->base.settle.settled)
+        return fail_send(u, first, err);
+    return 0;
+}
+
 static int watch(struct udp *u, struct slsr_err *err)
 {
     char drop[2048];
+    int rc = watch_errors(u, err);
 
+    if (rc != 0)
+        return rc;
     for (int i = 0; i < BATCH; i++) {
         if (recv(u->fd, drop, sizeof drop, MSG_DONTWAIT) >= 0 || errno == EINTR)
             continue;
@@ -166,6 +212,17 @@ static int watch(struct udp *u, struct slsr_err *err)
             return fail_send(u, errno, err);
     }
     return 0;
+}
+
+static void ask_for_errors(int fd, int family)
+{
+    const int on = 1;
+
+    /* Without it refusals are told nevertheless, the rest is not. */
+    if (family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
+    else
+        (void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
 }
 
 static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
@@ -185,6 +242,7 @@ static int udp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
         if (rc != 0 || u->dial.state != DIAL_DONE)
             return rc;
         u->fd = dial_claim(&u->dial, &peer);
+        ask_for_errors(u->fd, peer.ss.ss_family);
         u->healthy_ms = now_ms;
         t->phase = SLSR_PHASE_UP;
     }

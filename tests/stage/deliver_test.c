@@ -4,7 +4,6 @@
  * end the union of what their applications have read is complete (I3), each connection is in order,
  * and only repeats came on top. Faults are triggered by reports of the sender, never by time. */
 #include <errno.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "frames.h"
 #include "receiver.h"
 #include "send/send.h"
 #include "slsrelay/deliver.h"
@@ -35,47 +35,8 @@ struct world {
     bool saw_backoff, saw_stalled, saw_alarm;
     enum { NOTHING, LISTEN_AT_BACKOFF, KILL_AT_STALL } plan;
     bool dead;
+    unsigned fds; /* open before anything else was; 0: not to be looked at */
 };
-
-static int wipe_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static void fill(struct world *w, unsigned frames)
-{
-    struct slsr_checkpoint cp = {.stream = {"p", "l", 0}, .cursor = "MQ=="};
-    struct slsr_batch batch;
-    struct slsr_err err;
-    unsigned number = 1;
-
-    slsr_batch_init(&batch);
-    batch.size = 512 * 1024;
-    batch.data = malloc(batch.size);
-    batch.meta_size = 1000;
-    batch.meta = calloc(batch.meta_size, sizeof *batch.meta);
-    assert_non_null(batch.data);
-    assert_non_null(batch.meta);
-    while (number <= frames) {
-        slsr_batch_reset(&batch);
-        snprintf(batch.cursor, sizeof batch.cursor, "MQ==");
-        for (; batch.frame_count < 1000 && number <= frames; number++) {
-            char text[512];
-            int n = snprintf(text, sizeof text, "<14>1 - h a - - - n=%u; %0*d.", number,
-                             (int)(100 + number % 150), 7);
-
-            batch.used += (size_t)snprintf(batch.data + batch.used, batch.size - batch.used,
-                                           "%d %s", n, text);
-            batch.meta[batch.frame_count++].end = (uint32_t)batch.used;
-        }
-        assert_int_equal(slsr_spool_append(w->spool, &batch, &cp, NULL, &err), 0);
-    }
-    slsr_batch_fini(&batch);
-    w->frames = frames;
-}
 
 static void setup(struct world *w, struct receiver *rx, unsigned frames)
 {
@@ -83,6 +44,7 @@ static void setup(struct world *w, struct receiver *rx, unsigned frames)
     struct slsr_err err;
 
     memset(w, 0, sizeof *w);
+    w->fds = frames_open_fds();
     snprintf(w->dir, sizeof w->dir, "/tmp/deliver-test-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
     if (slsr_spool_open(&w->spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
@@ -100,7 +62,8 @@ static void setup(struct world *w, struct receiver *rx, unsigned frames)
                                             .retry_initial_ms = 50,
                                             .retry_max_ms = 100,
                                             .retry_multiplier = 2};
-    fill(w, frames);
+    frames_fill(w->spool, frames, 1);
+    w->frames = frames;
     if (rx != NULL) {
         receiver_bind(rx);
         w->target.port = rx->port;
@@ -113,8 +76,10 @@ static void teardown(struct world *w)
         receiver_fini(w->rx);
     slsr_spool_close(w->spool);
     slsr_stop_fini(&w->stop);
-    nftw(w->dir, wipe_one, 8, FTW_DEPTH | FTW_PHYS);
+    frames_wipe(w->dir);
     free(w->rx);
+    if (w->fds != 0)
+        assert_int_equal(frames_open_fds(), w->fds);
 }
 
 static void report(void *ctx, const struct slsr_target_state *state)
@@ -467,6 +432,7 @@ static void test_give_up_and_probe(void **state)
     receiver_start(rx);
     assert_int_equal(slsr_deliver_probe(&w.target, NULL, NULL, &err), 0);
     w.target.host = nowhere;
+    w.fds = 0; /* whoever still resolves that has one of its own */
     assert_int_equal(slsr_deliver_probe(&w.target, NULL, NULL, &err), SLSR_ENET);
     assert_non_null(strstr(err.text, "cannot resolve no-such-host.invalid"));
     teardown(&w);
@@ -501,6 +467,7 @@ static void test_udp(void **state)
         assert_int_equal(text[n - 1], '.');
     }
     close(fd);
+    w.fds--; /* that one was open before */
     teardown(&w);
 }
 

@@ -13,6 +13,8 @@
 
 enum { BUF = 256 * 1024 };
 
+static atomic_uint arrivals;
+
 static void must(bool ok, const char *what)
 {
     if (ok)
@@ -62,7 +64,8 @@ static void frame(struct receiver *r, int i, const char *p, size_t n)
     if (number <= r->conns[i].last)
         r->disorder++;
     r->conns[i].last = number;
-    r->seen[number]++;
+    if (r->seen[number]++ == 0)
+        r->first[number] = ++arrivals;
     r->frames++;
     if (r->on_count != NULL)
         r->on_count(r->ctx, r->frames);
@@ -100,8 +103,8 @@ static void serve(struct receiver *r, int i)
     n = recv(r->conns[i].fd, r->conns[i].buf + r->conns[i].used, room, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) {
-        drop(r, i, n == 0 && r->reset_at_eof);
+    if (n <= 0 || r->bite) {
+        drop(r, i, n > 0 || (n == 0 && r->reset_at_eof));
         return;
     }
     r->conns[i].used += (unsigned)n;

@@ -17,13 +17,16 @@ struct receiver {
     bool reset_at_eof; /* never closes back: always RST */
     bool only_one;     /* ends a second connection at once */
     bool slam;         /* ends every connection at once */
+    bool bite;         /* resets every connection that brings data */
     int small_rcvbuf;  /* bytes, 0: default */
     void (*on_count)(void *ctx, unsigned frames); /* in the receiver's thread; may be NULL */
     void *ctx;
     /* results */
     atomic_uint seen[RECEIVER_FRAMES]; /* by number in the frame */
-    atomic_uint frames;                /* read, repeats included */
-    atomic_uint disorder;              /* inside one connection */
+    /* When it came first, counted over all receivers of the process: 1, 2 ...; 0: never */
+    atomic_uint first[RECEIVER_FRAMES];
+    atomic_uint frames;   /* read, repeats included */
+    atomic_uint disorder; /* inside one connection */
     atomic_uint connections;
     atomic_uint garbage;
     int port;

@@ -1,0 +1,23 @@
+/* Numbered frames for the delivery tests: "<14>1 - h a - - - n=NUMBER; ...", as receiver.c knows
+ * them. */
+#ifndef STAGE_FRAMES_H
+#define STAGE_FRAMES_H
+
+#include "slsrelay/spool.h"
+
+enum { FRAMES_TURN = 50 };
+
+/* Appends frames 1..count, of different lengths, FRAMES_TURN of each shard in turn. Their sequence
+ * is their number in an empty spool. */
+void frames_fill(struct slsr_spool *spool, unsigned count, unsigned shards);
+/* The shard of frame `number`. */
+static inline unsigned frames_shard(unsigned number, unsigned shards)
+{
+    return (number - 1) / FRAMES_TURN % shards;
+}
+/* Descriptors of this process: what a test opens it must close. */
+unsigned frames_open_fds(void);
+/* Removes a folder of a test. */
+void frames_wipe(const char *dir);
+
+#endif
