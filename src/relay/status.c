@@ -96,6 +96,11 @@ void slsr_status_write_target(FILE *out, const struct slsr_target_figures *targe
     fputs(",\"rate_frames_s\":", out);
     json_put_real(out, state->rate_frames_s);
     json_put_number(out, "eta_s", target->eta_s);
+    json_put_text(out, "cause", state->cause);
+    json_put_text(out, "server", state->server);
+    fprintf(out,
+            ",\"sent_frames\":%" PRIu64 ",\"resent_frames\":%" PRIu64 ",\"reconnects\":%" PRIu64,
+            state->sent_frames, state->resent_frames, state->reconnects);
     fputc('}', out);
 }
 
