@@ -4,6 +4,7 @@
 #
 #   receivers_fetch DIR                            packages and missing libraries into DIR
 #   rsyslog_start DIR WORKDIR PORT FRAMEOUT [CERT KEY CA]    both start a daemon on 127.0.0.1:PORT
+#   rsyslog_relp_start DIR WORKDIR PORT FRAMEOUT   the same by RELP (imrelp)
 #   syslogng_start DIR WORKDIR PORT FRAMEOUT [CERT KEY CA]   that takes octet-counted frames (with TLS
 #                                                  and client certificates of CA) and appends each + LF
 #   receiver_stop PID                              TERM, waits for the end
@@ -108,7 +109,7 @@ EOF
 }
 
 rsyslog_start() {
-    local dir=$1 work=$2 port=$3 out=$4 modules libraries tls='' driver='' form
+    local dir=$1 work=$2 port=$3 out=$4 modules libraries tls='' driver='' form input
     form='template(name="raw" type="string" string="%rawmsg%\n")'
     [ -z "${RECEIVER_FIELDS:-}" ] || form=$(rsyslog_fields)
     mkdir -p "$work" || return 1
@@ -119,17 +120,28 @@ rsyslog_start() {
        defaultNetstreamDriverKeyFile=\"$6\" defaultNetstreamDriverCAFile=\"$7\""
         driver='StreamDriver.Name="'${RECEIVER_DRIVER:-ossl}'" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid"'
     fi
+    if [ -n "${RECEIVER_RELP:-}" ]; then
+        input="module(load=\"imrelp\")
+input(type=\"imrelp\" address=\"127.0.0.1\" port=\"$port\" maxDataSize=\"$RECEIVER_MESSAGE_MAX\")"
+    else
+        input="module(load=\"imtcp\" $driver)
+input(type=\"imtcp\" address=\"${RECEIVER_ADDRESS:-127.0.0.1}\" port=\"$port\" supportOctetCountedFraming=\"on\")"
+    fi
     cat >"$work/rsyslog.conf" <<EOF
 global(workDirectory="$work" maxMessageSize="$RECEIVER_MESSAGE_MAX"
        parser.escapeControlCharactersOnReceive="off" $tls)
-module(load="imtcp" $driver)
-input(type="imtcp" address="${RECEIVER_ADDRESS:-127.0.0.1}" port="$port" supportOctetCountedFraming="on")
+$input
 $form
 action(type="omfile" file="$out" template="raw")
 EOF
     LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/rsyslogd" -n -f "$work/rsyslog.conf" \
         -i "$work/pid" -M "$modules" >>"$work/log" 2>&1 </dev/null &
     receivers_await $! "$port" "$work"
+}
+
+rsyslog_relp_start() {
+    local RECEIVER_RELP=1
+    rsyslog_start "$@"
 }
 
 syslogng_start() {

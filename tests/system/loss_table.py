@@ -1,14 +1,17 @@
 #!/usr/bin/python3 -B
 """Connections to the SIEM break in every way, again and again; nothing is lost.
 
-Logs flow through the relay while its receiver is killed (a fast and a slow reader), resets
-connections (between frames and inside one), is stopped for a while, or while the link is cut or
-swallows everything for longer than any time-out. Receivers are syslog-sink, rsyslog and syslog-ng,
-over tcp, tls and relp, at the level that `auto` means. In the end every log has arrived, in order
-within its shard; repeats are counted, and each is one that the relay counted as sent again.
+Logs flow through the relay while its receiver is killed (a fast and a slow reader, one with a queue
+in memory), resets connections (between frames and inside one), is frozen, or while somebody on the
+way resets a connection, the link is cut, swallows everything for longer than any time-out, or the
+receiver's host is gone. Receivers are syslog-sink, rsyslog and syslog-ng, over tcp, tls and relp, at
+the level that `auto` means; what only the network does is survived by `received` as well. In the end
+every log has arrived, in order within its shard; repeats are counted, and each is one that the relay
+counted as sent again. UDP promises nothing, but notices that the host has gone.
 
-SLSR_BREAKS (2): breaks of each kind; 20 make the table of docs/delivery.md. SLSR_KINDS: some of them
-only, such as "kill-fast/tls,blackhole/tcp". Everything runs in a network namespace of its own.
+SLSR_BREAKS (2): breaks of each kind; 20 make the table of docs/delivery.md. SLSR_KINDS: some rows
+only, such as "kill-fast/tls,cut/tcp@received". SLSR_PAUSE_S (1): how long a receiver is frozen.
+SLSR_ROWS (4): rows at a time. SLSR_SETTLE (1s). Everything runs in a network namespace of its own.
 """
 import concurrent.futures
 import contextlib
@@ -17,7 +20,6 @@ import random
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 
@@ -25,46 +27,26 @@ import harness
 import oracle
 import receivers
 import tlskit
+from cable import Cable, Middlebox, ip
 from harness import Rig, check, env_number, provenance, wait_until
 
 BREAKS = env_number("SLSR_BREAKS", 2)
 RATE = 3000
-ROWS = 4  # at a time
+ROWS = env_number("SLSR_ROWS", 4)  # at a time
+PAUSE_S = env_number("SLSR_PAUSE_S", 1)
 SEED = env_number("SLSR_SEED", random.randrange(1 << 30))
-HERE, THERE = "10.231.7.1", "10.231.7.2"
-FAR = f"slsr-far-{os.getpid()}"
-
-
-def ip(*argv, fine=False):
-    done = subprocess.run(["ip", *argv], capture_output=True, text=True, check=False)
-    check(fine or done.returncode == 0, f"ip {' '.join(argv)}: {done.stderr}")
-
-
-class Far:
-    """The receiver's host: a namespace at the other end of a cable."""
-
-    def __enter__(self):
-        ip("netns", "add", FAR)
-        ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", FAR)
-        ip("addr", "add", HERE + "/30", "dev", "near")
-        ip("link", "set", "near", "up")
-        ip("-n", FAR, "addr", "add", THERE + "/30", "dev", "far")
-        ip("-n", FAR, "link", "set", "far", "up")
-        ip("-n", FAR, "link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, *_):
-        ip("link", "del", "near", fine=True)
-        ip("netns", "del", FAR, fine=True)
-        return False
+SETTLE = os.environ.get("SLSR_SETTLE", "1s")
+QUEUE_MS = 50
+AUTO = {"tcp": "read", "tls": "proven", "relp": "confirmed", "relp+tls": "confirmed", "udp": "sent"}
 
 
 class Sink:
     """syslog-sink; every life writes a file of its own, for a kill may cut a line in two."""
     stem = "out"  # of the files' names
 
-    def __init__(self, rig, scheme, kit, options=(), host="127.0.0.1"):
-        self.rig, self.scheme, self.kit, self.options, self.host = rig, scheme, kit, options, host
+    def __init__(self, rig, scheme, kit, options=(), cable=None):
+        self.rig, self.scheme, self.kit, self.options, self.cable = rig, scheme, kit, options, cable
+        self.host = cable.there if cable else "127.0.0.1"
         self.files, self.port, self.program = [], 0, None
 
     def start(self, options=None):
@@ -75,8 +57,8 @@ class Sink:
         if self.kit:
             cert, key = self.kit
             argv += ["--cert", cert, "--key", key]
-        if self.host == THERE:
-            argv = ["ip", "netns", "exec", FAR, *argv]
+        if self.cable:
+            argv = self.cable.over_there(argv)
         self.program = self.rig.start(f"sink {len(self.files)}", argv)
         self.port = int(self.program.wait_line(r"listening on \S*?:(\d+)\b").group(1))
 
@@ -88,6 +70,23 @@ class Sink:
 
     def stop(self):
         self.program.stop()
+
+
+class Queueing(Sink):
+    """Takes at once, writes QUEUE_MS later (queueing.py)."""
+
+    def start(self, options=None):
+        del options
+        out = self.rig.path(f"{self.stem}-{len(self.files)}")
+        self.files.append(out)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "queueing.py")
+        self.program = self.rig.start(f"queueing {len(self.files)}", [
+            sys.executable, "-B", script, self.scheme, str(self.port), out, str(QUEUE_MS),
+            *(self.kit or ())])
+        self.port = int(self.program.wait_line(r"listening on \S*?:(\d+)\b").group(1))
+
+    def stop(self):
+        self.program.kill()  # all is settled: it has been written long ago
 
 
 class Real(receivers.Receiver):
@@ -194,17 +193,23 @@ def judge(files, expected):
 
 
 class Run:
-    def __init__(self, rig, kind, protocol, receiver, host, kit, leaf):
-        self.rig, self.kind, self.receiver = rig, kind, receiver
-        self.logs = RATE * 2 * (BREAKS + 1)
-        self.random = random.Random(f"{SEED} {kind} {protocol}")
+    """One row: a name such as "cut/tcp@received"."""
+
+    def __init__(self, rig, name, receiver, cable, tls):
+        self.rig, self.receiver, self.cable = rig, receiver, cable
+        self.kind, self.protocol, self.level = parts_of(name)
+        # What is frozen for long gets fewer logs a second.
+        self.rate = RATE if self.kind != "pause" or PAUSE_S < 10 else RATE // 10
+        self.logs = self.rate * (1 + (PAUSE_S if self.kind == "pause" else 1)) * (BREAKS + 1)
+        self.random = random.Random(f"{SEED} {name}")
         receiver.start()
-        rig.start_sim("--generate", f"{self.logs}@{RATE}")
-        tls = {"ca_file": kit.ca, "cert_file": leaf[0], "key_file": leaf[1]} if leaf else {}
-        config = rig.config(receiver.port, targets__0__protocol=protocol, targets__0__host=host,
-                            targets__0__settle="1s", targets__0__dead_timeout="2s",
-                            targets__0__stall_timeout="3s" if kind == "blackhole" else "120s",
+        rig.start_sim("--generate", f"{self.logs}@{self.rate}")
+        config = rig.config(receiver.port, targets__0__protocol=self.protocol,
+                            targets__0__host=cable.there if cable else "127.0.0.1",
+                            targets__0__settle=SETTLE, targets__0__dead_timeout="2s",
+                            targets__0__stall_timeout="3s" if self.kind == "blackhole" else "120s",
                             targets__0__connect_timeout="2s", targets__0__tls=tls,
+                            targets__0__delivery=self.level or "auto",
                             log={"level": "debug"})  # every connection is counted by its line
         self.relay = rig.start_relay(config)
 
@@ -222,6 +227,20 @@ class Run:
         return (status and status["next_seq"] > self.logs and
                 status["targets"][0]["acked_seq"] + 1 >= status["next_seq"])
 
+    def broken(self):
+        """The relay has noticed, by its own time-outs; why."""
+        def ask():
+            target = self.target()
+            return target if target.get("state") in ("backoff", "connecting") else None
+        return wait_until("a break by time-out", ask, 60)["cause"]
+
+    def reconnects(self):
+        return self.target().get("reconnects", 0)
+
+    def another_second(self):
+        before = self.rig.status()["next_seq"]
+        self.rig.wait_spooled(min(self.logs, before + self.rate))
+
     def finish(self):
         self.rig.wait_drained(self.logs, seconds=300)
         target = self.target()
@@ -231,10 +250,10 @@ class Run:
         check(len(expected) == self.logs, f"{len(expected)} logs, not {self.logs}")
         lost, twice, _ = judge(self.receiver.files, expected)
         resent = target.get("resent_frames")
-        check(lost == 0, f"{self.kind}: {lost} of {self.logs} logs were lost")
-        if resent is not None:
-            check(twice <= resent, f"{twice} repeats, but only {resent} frames were sent again")
-        return self.logs, lost, twice
+        check(lost == 0 or self.protocol == "udp",
+              f"{self.kind}: {lost} of {self.logs} logs were lost")
+        check(twice <= resent, f"{twice} repeats, but only {resent} frames were sent again")
+        return self.logs, lost, twice, resent
 
 
 def kill(run, options=None):
@@ -267,47 +286,74 @@ def inside(run):
 
 
 def cut(run):
-    """The cable is out; meanwhile the receiver dies and comes back."""
-    for _ in range(BREAKS):
+    """The cable is out; meanwhile the receiver dies and comes back. Only the cable with `received`:
+    for a moment, and long enough to be noticed, in turn."""
+    for turn in range(BREAKS):
         run.flows()
-        ip("-n", FAR, "link", "set", "far", "down")
-        run.receiver.kill()
-        ip("-n", FAR, "link", "set", "far", "up")
-        run.receiver.start()
-
-
-def swallow(on):
-    """Both ends send to a station that does not exist: packets vanish, nobody hears why."""
-    for where, peer, device in (((), THERE, "near"), (("-n", FAR), HERE, "far")):
-        if on:
-            ip(*where, "neigh", "replace", peer, "lladdr", "02:00:00:00:00:99", "dev", device, "nud",
-               "permanent")
-        else:
-            ip(*where, "neigh", "del", peer, "dev", device)
+        run.cable.plug(False)
+        if run.level != "received":
+            run.receiver.kill()
+        elif turn % 2 == 0:
+            run.another_second()
+        elif not run.idle():
+            run.broken()
+        run.cable.plug(True)
+        if run.level != "received":
+            run.receiver.start()
 
 
 def blackhole(run):
     """Longer than dead_timeout and stall_timeout."""
     for _ in range(BREAKS):
         run.flows()
-        swallow(True)
+        run.cable.swallow(True)
         try:
-            wait_until("a break by time-out", lambda: run.target().get("state") in (
-                "backoff", "connecting"), 60)
+            run.broken()
             # The receiver's kernel may hold what it never will be asked for again.
-            run.receiver.kill()
+            if run.level != "received":
+                run.receiver.kill()
         finally:
-            swallow(False)
+            run.cable.swallow(False)
+        if run.level != "received":
+            run.receiver.start()
+
+
+def vanish(run):
+    """The host is gone: no FIN, no reset, nobody answers for its address. It is back as new once the
+    relay has noticed."""
+    for _ in range(BREAKS):
+        run.flows()
+        before = run.reconnects()
+        run.cable.plug(False)
+        run.receiver.kill()
+        if run.protocol == "udp":  # which "connects" again at once
+            wait_until("a break", lambda n=before: run.reconnects() > n or run.idle())
+            check(run.relay.said("unreachable"), "no word of an unreachable host")
+        else:
+            cause = run.broken()
+            check(cause in ("half-open", "timeout", "unreachable"), f"the cause is {cause}")
+        run.cable.plug(True)
         run.receiver.start()
 
 
+def rst(run):
+    """Somebody on the way resets the connection, wherever in a frame."""
+    box = Middlebox(run.cable, run.receiver.port)
+    for _ in range(BREAKS):
+        run.flows()
+        before = run.reconnects()
+        wait_until("a reset", lambda n=before: run.idle() or box.reset() or run.reconnects() > n, 120)
+    box.close()
+    check(run.relay.said("reset by peer"), "no word of a reset")
+
+
 def pause(run):
-    """Stopped until its window closes, then let go, in turn with: stopped, then killed."""
+    """Frozen until so many logs have piled up, then let go, in turn with: frozen, then killed."""
     for turn in range(BREAKS):
         run.flows()
         run.receiver.signal(signal.SIGSTOP)
         before = run.rig.status()["next_seq"]
-        run.rig.wait_spooled(min(run.logs, before + RATE))
+        run.rig.wait_spooled(min(run.logs, before + run.rate * PAUSE_S), seconds=120 + PAUSE_S)
         if turn % 2 == 0:
             run.receiver.signal(signal.SIGCONT)
         else:
@@ -315,50 +361,67 @@ def pause(run):
             run.receiver.start()
 
 
-KINDS = {"kill-fast": kill, "kill-slow": slow, "reset": reset, "inside-a-frame": inside,
-         "cut": cut, "blackhole": blackhole, "pause": pause, "rsyslog": kill, "syslogng": kill}
+KINDS = {"kill-fast": kill, "kill-slow": slow, "queue": kill, "reset": reset, "inside-a-frame": inside,
+         "rst": rst, "cut": cut, "blackhole": blackhole, "vanish": vanish, "pause": pause,
+         "rsyslog": kill, "syslogng": kill}
+CABLE = ("rst", "cut", "blackhole", "vanish")  # kinds that need one
 TABLE = ["kill-fast/tcp", "kill-fast/tls", "kill-fast/relp", "kill-fast/relp+tls", "kill-slow/tcp",
-         "kill-slow/tls", "reset/tcp", "reset/tls", "inside-a-frame/tcp", "cut/tcp", "cut/tls",
-         "blackhole/tcp", "blackhole/tls", "blackhole/relp", "pause/tcp", "pause/tls", "rsyslog/tcp",
-         "rsyslog/tls", "syslogng/tcp", "syslogng/tls"]
+         "kill-slow/tls", "queue/tcp", "queue/tls", "queue/relp", "reset/tcp", "reset/tls",
+         "inside-a-frame/tcp", "rst/tcp", "rst/tls", "rst/tcp@received", "rst/tls@received", "cut/tcp",
+         "cut/tls", "cut/tcp@received", "cut/tls@received", "blackhole/tcp", "blackhole/tls",
+         "blackhole/relp", "blackhole/tcp@received", "blackhole/tls@received", "vanish/tcp",
+         "vanish/tls", "vanish/relp", "vanish/udp", "pause/tcp", "pause/tls", "rsyslog/tcp",
+         "rsyslog/tls", "rsyslog/relp", "syslogng/tcp", "syslogng/tls"]
 
 
-def row(name):
-    kind, protocol = name.split("/")
-    with Rig("loss-" + name.replace("/", "-")) as rig:
+def parts_of(name):
+    """(kind, protocol, level or None)"""
+    kind, _, rest = name.partition("/")
+    protocol, _, level = rest.partition("@")
+    return kind, protocol, level or None
+
+
+def receiver_of(rig, name, leaf, kit, cable):
+    kind, protocol, _ = parts_of(name)
+    if kind in ("rsyslog", "syslogng"):
+        return Real(rig, kind + ("_relp" if protocol == "relp" else ""),
+                    (leaf, kit.ca) if leaf else None)
+    if kind == "inside-a-frame":
+        return Picky(rig, seed=BREAKS)
+    if kind == "queue":
+        return Queueing(rig, protocol, leaf)
+    options = {"kill-slow": ("--rate", f"{RATE // 2}/s"),
+               "reset": ("--reset-after", "1700")}.get(kind, ())
+    return Sink(rig, protocol, leaf, options, cable)
+
+
+def row(number, name):
+    kind, protocol, level = parts_of(name)
+    with contextlib.ExitStack() as stack:
+        cable = stack.enter_context(Cable(number)) if kind in CABLE else None
+        rig = stack.enter_context(Rig("loss-" + name.replace("/", "-")))
         kit = tlskit.Kit(rig.path("ca"))
-        leaf = kit.leaf("siem", san=f"DNS:localhost,IP:127.0.0.1,IP:{THERE}") \
-            if "tls" in protocol else None
-        host = THERE if kind in ("cut", "blackhole") else "127.0.0.1"
-        if kind in ("rsyslog", "syslogng"):
-            receiver = Real(rig, kind, (leaf, kit.ca) if leaf else None)
-        elif kind == "inside-a-frame":
-            receiver = Picky(rig, seed=BREAKS)
-        else:
-            options = {"kill-slow": ("--rate", f"{RATE // 2}/s"),
-                       "reset": ("--reset-after", "1700")}.get(kind, ())
-            receiver = Sink(rig, protocol, leaf, options, host)
-        run = Run(rig, kind, protocol, receiver, host, kit, leaf)
+        names = "DNS:localhost,IP:127.0.0.1" + (f",IP:{cable.there}" if cable else "")
+        leaf = kit.leaf("siem", san=names) if "tls" in protocol else None
+        tls = {"ca_file": kit.ca, "cert_file": leaf[0], "key_file": leaf[1]} if leaf else {}
+        receiver = receiver_of(rig, name, leaf, kit, cable)
+        run = Run(rig, name, receiver, cable, tls)
         KINDS[kind](run)
-        logs, lost, twice = run.finish()
-        print(f"| {kind} | {protocol} | {BREAKS} | {logs} | {lost} | {twice} |", flush=True)
+        logs, lost, twice, resent = run.finish()
+        print(f"| {kind} | {protocol} | {level or AUTO[protocol]} | {BREAKS} | {logs} | {lost} | "
+              f"{twice} | {resent} |", flush=True)
 
 
 def test(_):
     wanted = os.environ.get("SLSR_KINDS")
     rows = wanted.split(",") if wanted else TABLE
-    with contextlib.ExitStack() as stack:
-        if any(r.startswith(("cut", "blackhole")) for r in rows):
-            stack.enter_context(Far())
-        print(f"seed {SEED}")
-        print("| break | over | breaks | logs | lost | repeats |\n|---|---|---|---|---|---|")
-        # The cable is one; everything else mostly waits, side by side.
-        far = [name for name in rows if name.startswith(("cut", "blackhole"))]
-        with concurrent.futures.ThreadPoolExecutor(ROWS) as pool:
-            jobs = [pool.submit(lambda: [row(name) for name in far])]
-            jobs += [pool.submit(row, name) for name in rows if name not in far]
-            for job in concurrent.futures.as_completed(jobs):
-                job.result()
+    print(f"seed {SEED}")
+    print("| break | over | level | breaks | logs | lost | repeats | sent again |\n"
+          "|---|---|---|---|---|---|---|---|")
+    with concurrent.futures.ThreadPoolExecutor(ROWS) as pool:
+        jobs = [pool.submit(row, number, name) for number, name in enumerate(rows)]
+        for job in concurrent.futures.as_completed(jobs):
+            job.result()
 
 
 def main():
