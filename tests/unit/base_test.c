@@ -81,6 +81,38 @@ static void backoff_grows_and_stays_inside(void **state)
     assert_true(high[0] > 200);
 }
 
+/* What the manual pages promise to scripts. */
+static void errors_have_the_exit_codes_of_the_manual(void **state)
+{
+    static const struct {
+        int code, status;
+    } rows[] = {
+        {0, 0},
+        {SLSR_ESTOPPED, 0},
+        {SLSR_ENOMATCH, 1},
+        {SLSR_ECORRUPT, 2},
+        {SLSR_EVERSION, 2},
+        {SLSR_EUSAGE, 64},
+        {SLSR_ENOSPOOL, 66},
+        {SLSR_EBADDATA, 66},
+        {SLSR_ENET, 69},
+        {SLSR_EAUTH, 69},
+        {SLSR_EQUOTA, 69},
+        {SLSR_ECREATE, 73},
+        {SLSR_EIO, 74},
+        {SLSR_EFULL, 74},
+        {SLSR_EFAILED, 74},
+        {SLSR_ENOMEM, 74},
+        {SLSR_EBUSY, 75},
+        {SLSR_EPERM, 77},
+        {SLSR_ECONFIG, 78},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(slsr_err_exit(rows[i].code), rows[i].status);
+}
+
 static void errors_know_what_to_do(void **state)
 {
     struct slsr_err err;
@@ -94,10 +126,11 @@ static void errors_know_what_to_do(void **state)
     assert_int_equal(slsr_err_class(SLSR_ECURSOR), SLSR_CLASS_REJECT);
     assert_int_equal(slsr_err_class(SLSR_ECORRUPT), SLSR_CLASS_STOP);
     assert_int_equal(slsr_err_class(SLSR_ECLIENT), SLSR_CLASS_STOP);
-    assert_int_equal(slsr_err_exit(SLSR_EBUSY), 75);
-    assert_int_equal(slsr_err_exit(SLSR_ECONFIG), 78);
-    assert_int_equal(slsr_err_exit(SLSR_ENOSPOOL), 66);
-    assert_int_equal(slsr_err_exit(SLSR_ENET), 69);
+    assert_string_equal(slsr_class_name(SLSR_CLASS_OK), "ok");
+    assert_string_equal(slsr_class_name(SLSR_CLASS_RETRY), "retry");
+    assert_string_equal(slsr_class_name(SLSR_CLASS_LOST), "lost");
+    assert_string_equal(slsr_class_name(SLSR_CLASS_REJECT), "reject");
+    assert_string_equal(slsr_class_name(SLSR_CLASS_STOP), "stop");
     assert_int_equal(slsr_err_exit(SLSR_ECREATE), 73);
     assert_int_equal(slsr_err_exit(SLSR_ECORRUPT), 2);
     assert_int_equal(slsr_fail(&err, SLSR_ENET, "no %s", "route"), SLSR_ENET);
@@ -135,6 +168,7 @@ int main(void)
         cmocka_unit_test(cursors),
         cmocka_unit_test(backoff_grows_and_stays_inside),
         cmocka_unit_test(errors_know_what_to_do),
+        cmocka_unit_test(errors_have_the_exit_codes_of_the_manual),
         cmocka_unit_test(stop_stays_requested),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

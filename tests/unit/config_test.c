@@ -439,6 +439,42 @@ static void test_print(void **state)
     unload(&l);
 }
 
+/* Lists, maps and groups come out as they went in: numbers and truths as texts, a name with several
+ * values as a list, an empty group as one. */
+static void test_print_many(void **state)
+{
+    static const char text[] =
+        "{\"sources\": [{" KEYS
+        ", \"project\": \"a\"}], \"format\": {\"severity_field\": \"level\","
+        "\"severity_map\": {\"9\": 3, \"warn\": \"warning\"},"
+        "\"fields\": {\"exclude\": [\"a*\", \"b\"], \"rename\": {\"x\": \"y\"}},"
+        "\"structured_data\": {\"one@32473\": {\"ip\": [\"{a}\", \"{b}\", \"{c}\"], \"on\": true},"
+        "\"two@32473\": {}}}, \"targets\": [{\"host\": \"x\"}]}";
+    const char *sets[] = {"sources.0.access_key_id=the-id",
+                          "sources.0.access_key_secret=the-secret"};
+    struct loaded l = load_good(text, NULL, 0, false), again;
+    const struct slsr_map *groups = &l.config->format.structured_data;
+    char *first = print_text(l.config), *second;
+
+    (void)state;
+    assert_int_equal(l.config->format.severity_map.count, 2);
+    assert_string_equal(l.config->format.severity_map.items[0].value, "3");
+    assert_int_equal(groups->count, 5);
+    assert_string_equal(groups->items[2].name, "ip");
+    assert_string_equal(groups->items[2].value, "{c}");
+    assert_string_equal(groups->items[3].value, "true");
+    assert_string_equal(groups->items[4].group, "two@32473");
+    assert_null(groups->items[4].name);
+    assert_non_null(strstr(first, "{c}"));
+    again = load_good(first, sets, 2, false);
+    second = print_text(again.config);
+    assert_string_equal(first, second);
+    free(second);
+    unload(&again);
+    free(first);
+    unload(&l);
+}
+
 /* The reference and the man page know exactly the keys of the table. */
 static void test_documents(void **state)
 {
@@ -498,6 +534,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_public_file, reset),
         cmocka_unit_test_setup(test_aliases, reset),
         cmocka_unit_test_setup(test_print, reset),
+        cmocka_unit_test_setup(test_print_many, reset),
         cmocka_unit_test_setup(test_documents, reset),
         cmocka_unit_test_setup(test_schema, reset),
     };
