@@ -1,8 +1,10 @@
 /* The HTTP endpoint: /metrics, /healthz, /readyz, /status, /history and the page.
  *
  * Read-only and small: GET and HEAD alone, no request body, at most CONNECTIONS at a time, each
- * closed after IDLE_S of silence. Names and counts go out, never a frame and never a secret (I6).
- * One thread of libmicrohttpd answers; a slow disk makes it slow, not the stages. */
+ * closed after IDLE_S of silence. When KEPT are open, the one whose last request is the oldest
+ * makes room for a newcomer: those who open many, or never finish a request, push out each other.
+ * Names and counts go out, never a frame and never a secret (I6). One thread of libmicrohttpd
+ * answers; a slow disk makes it slow, not the stages. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -14,20 +16,31 @@
 
 #include "relay/metrics.h"
 
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/json.h"
 
 enum {
-    CONNECTIONS = 32,
+    CONNECTIONS = 64,
+    KEPT = 48,              /* fewer: a newcomer is always let in */
+    BODY_BYTES = 64 * 1024, /* of a request: nobody needs one, some send one */
     IDLE_S = 15,
     MEMORY_BYTES = 32 * 1024, /* per connection: a request line and its headers */
     ADDRESS_BYTES = 256,
     CURVE_POINTS = 360
 };
 
+/* Who is connected. */
+struct peer {
+    struct MHD_Connection *connection; /* NULL: free */
+    int fd;
+    int64_t asked_ms; /* last request, else the beginning */
+};
+
 struct metrics {
     const struct watch *watch;
     struct MHD_Daemon *daemon;
+    struct peer peers[CONNECTIONS]; /* touched by the server's thread alone */
 };
 
 static const char csp[] =
@@ -132,25 +145,98 @@ static enum MHD_Result send_document(struct MHD_Connection *connection, const st
     return say(connection, MHD_HTTP_SERVICE_UNAVAILABLE, err.text);
 }
 
+/* The peer of a connection; NULL: a free place. */
+static struct peer *find_peer(struct metrics *metrics, const struct MHD_Connection *connection)
+{
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        if (metrics->peers[i].connection == connection)
+            return &metrics->peers[i];
+    return NULL;
+}
+
+static void make_room(struct metrics *metrics)
+{
+    struct peer *oldest = NULL;
+    size_t open = 0;
+
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        struct peer *peer = &metrics->peers[i];
+
+        if (peer->connection == NULL)
+            continue;
+        open++;
+        if (oldest == NULL || peer->asked_ms < oldest->asked_ms)
+            oldest = peer;
+    }
+    if (open < KEPT)
+        return;
+    shutdown(oldest->fd, SHUT_RDWR); /* the server sees its end, and closes it */
+    oldest->asked_ms = INT64_MAX;    /* once */
+}
+
+/* No path of ours holds a %: taken as it is, none can hide a NUL or a slash. */
+static size_t as_it_is(void *cls, struct MHD_Connection *connection, char *text)
+{
+    (void)cls;
+    (void)connection;
+    return strlen(text);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct metrics *metrics = cls;
+    const union MHD_ConnectionInfo *info;
+    struct peer *peer;
+
+    (void)context;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        peer = find_peer(metrics, connection);
+        if (peer != NULL)
+            *peer = (struct peer){0};
+        return;
+    }
+    make_room(metrics);
+    peer = find_peer(metrics, NULL);
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (peer != NULL && info != NULL)
+        *peer = (struct peer){connection, info->connect_fd, clock_mono_ms()};
+}
+
+/* Lets a request come to its end: only then its sender reads our answer, and the connection can be
+ * used again (microhttpd closes it behind an answer that comes sooner). True: not yet there. */
+static bool swallow(size_t *size, void **context, enum MHD_Result *rc)
+{
+    const uintptr_t seen = (uintptr_t)*context; /* 1 + the bytes of its body */
+
+    *rc = MHD_YES;
+    if (seen != 0 && *size == 0)
+        return false;
+    if (seen + *size > BODY_BYTES)
+        *rc = MHD_NO; /* it goes on and on: closed */
+    *context = (void *)((seen == 0 ? 1 : seen) + *size);
+    *size = 0;
+    return true;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *data_size, void **context)
 {
-    static char seen;
-    const struct metrics *metrics = cls;
+    struct metrics *metrics = cls;
+    struct peer *peer = find_peer(metrics, connection);
+    enum MHD_Result rc;
     char why[400];
 
     (void)version;
     (void)data;
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        if (*data_size > 0 || *context == NULL) { /* let it finish: then it reads our answer */
-            *context = &seen;
-            *data_size = 0;
-            return MHD_YES;
-        }
+    if (peer != NULL && peer->asked_ms != INT64_MAX)
+        peer->asked_ms = clock_mono_ms();
+    if (swallow(data_size, context, &rc))
+        return rc;
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return say(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                    "only GET and HEAD: this is to look at");
-    }
     for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
         if (strcmp(url, documents[i].path) == 0)
             return send_document(connection, metrics->watch, &documents[i]);
@@ -258,9 +344,10 @@ int metrics_start(struct metrics **out, const struct watch *watch, struct slsr_e
         metrics->watch = watch;
         metrics->daemon = MHD_start_daemon(
             MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, metrics,
-            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-            (size_t)MEMORY_BYTES, MHD_OPTION_END);
+            MHD_OPTION_NOTIFY_CONNECTION, on_connection, metrics, MHD_OPTION_UNESCAPE_CALLBACK,
+            as_it_is, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+            (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES, MHD_OPTION_END);
     }
     if (metrics == NULL || metrics->daemon == NULL) {
         free(metrics);
