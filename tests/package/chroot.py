@@ -178,6 +178,23 @@ def service(chroot, programs):
     os.unlink(chroot.path("/run/notify"))
 
 
+def backlog(chroot):
+    """A target that has taken nothing: the spool's frames are behind for it."""
+    path = chroot.path("/etc/sls-relay/sls-relay.json")
+    config = json.load(open(path))
+    config["targets"].append(dict(config["targets"][0], name="later", host="127.0.0.1", port=9))
+    with open(path, "w") as file:
+        json.dump(config, file)
+    relay = start(chroot, ["--userspec=sls-relay:sls-relay", chroot.root, "sls-relay"], "/tmp/relay.log",
+                  SLS_AK_ID="id", SLS_AK_KEY="key")
+    try:
+        until("a backlog", lambda: re.search(r'"name":"later".*"backlog_frames":[1-9]', chroot.run(
+            "sls-spool", "-o", "jsonl", "targets", code=None)))
+    finally:
+        relay.terminate()
+        relay.wait(DEADLINE)
+
+
 def installed(chroot):
     uid, gid = re.search(r"^sls-relay:x:(\d+):(\d+):", open(chroot.path("/etc/passwd")).read(),
                          re.M).groups()
@@ -187,6 +204,9 @@ def installed(chroot):
         check(chroot.mode(place) == mode, f"{place}: {chroot.mode(place)}, not {mode}")
     for program in ("sls-relay", "sls-spool", "sls-sim", "syslog-sink"):
         check(program in chroot.run(program, "--version"), f"{program} --version")
+    for name in ("sls-relay", "sls-spool", "sls-sim", "syslog-sink"):
+        for place in (f"bash-completion/completions/{name}", f"zsh/vendor-completions/_{name}"):
+            check(os.path.exists(chroot.path("/usr/share/" + place)), f"{place} is missing")
     check("sls-relay.json" in chroot.run("dpkg-query", "-W", "-f", "${Conffiles}", "sls-relay"),
           "the configuration is no conffile")
     # as it is, it lacks nothing but the keys, which belong into files of their own
@@ -223,10 +243,16 @@ def test(debs, root):
     chroot.run("dpkg", "--force-confold", "-i", *names)  # an upgrade keeps what was edited
     check("sls.localhost" in open(chroot.path("/etc/sls-relay/sls-relay.json")).read(),
           "an upgrade overwrote the configuration")
-    chroot.run("dpkg", "-r", "sls-relay", "sls-relay-dev-tools")
+    said = chroot.run("dpkg", "-r", "sls-relay", "sls-relay-dev-tools")
+    check("not delivered" not in said, f"remove warns of nothing: {said}")
+    chroot.run("dpkg", "-i", *names)
+    backlog(chroot)
+    said = chroot.run("dpkg", "-r", "sls-relay", "sls-relay-dev-tools")
+    check("not delivered" in said and "later: " in said, f"remove does not warn: {said}")
     check(os.path.exists(chroot.path("/etc/sls-relay/sls-relay.json")), "remove took the configuration")
     check(os.path.isdir(chroot.path("/var/lib/sls-relay/spool")), "remove took the spool")
-    chroot.run("dpkg", "-P", "sls-relay", "sls-relay-dev-tools")
+    said = chroot.run("dpkg", "-P", "sls-relay", "sls-relay-dev-tools")
+    check("is deleted with frames" in said and "later: " in said, f"purge does not warn: {said}")
     shutil.rmtree(chroot.path("/debs"))
     for log in ("sim", "sink", "relay"):
         os.unlink(chroot.path(f"/tmp/{log}.log"))
