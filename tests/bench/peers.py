@@ -18,6 +18,7 @@ time no longer moves (spool). Do not run anything else meanwhile.
 """
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -233,21 +234,45 @@ def corpus(bin_dir, work, mb):
     return payloads, blob, logs, size
 
 
+SVG_STYLE = """<style>
+text { fill: #1f2328; font: 13px sans-serif }
+.title { font-size: 15px; font-weight: bold }
+.ours { font-weight: bold }
+.axis { stroke: #848d97; stroke-width: 1; opacity: .35 }
+.spool { fill: #6e9bd1 } .drain { fill: #c79a3b } .steady { fill: #2f9e77 }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } }
+</style>"""
+
+
 def svg(path, rows):
-    """Bars of the steady state: CPU-seconds per GB of frames, one a program, the less the better."""
-    most = max(row["steady_cpu"] for row in rows)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{60 + 44 * len(rows)}" '
-             'font-family="sans-serif" font-size="14">',
-             '<rect width="100%" height="100%" fill="white"/>',
-             '<text x="20" y="28" font-size="16">CPU-seconds per GB of frames, steady state '
-             '(less is better)</text>']
+    """Bars of all phases, CPU-seconds per GB of frames on a scale of powers of ten, the shorter the
+    better. No background, so that it is read on a light page and on a dark one."""
+    left, width, low, decades = 170, 480, -1, 4  # 0.1 to 1000
+
+    def at(value):
+        return width * (min(max(math.log10(max(value, 1e-9)), low), low + decades) - low) / decades
+    height = 96 + 62 * len(rows)
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" width="760" '
+             f'height="{height}" role="img" aria-label="CPU of the relay and its peers">', SVG_STYLE,
+             '<text x="16" y="24" class="title">CPU-seconds per GB of frames (less is better; each '
+             'line is ten times the one before)</text>']
+    for i, phase in enumerate(("spool", "drain", "steady")):
+        words = {"spool": "target away", "drain": "catching up", "steady": "steady state"}[phase]
+        lines.append(f'<rect x="{left + 150 * i}" y="38" width="12" height="12" class="{phase}"/>'
+                     f'<text x="{left + 18 + 150 * i}" y="49">{words}</text>')
+    for power in range(low, low + decades + 1):
+        x = left + width * (power - low) / decades
+        lines.append(f'<line x1="{x:.0f}" y1="62" x2="{x:.0f}" y2="{height - 26}" class="axis"/>'
+                     f'<text x="{x:.0f}" y="{height - 8}" text-anchor="middle">{10 ** power:g}</text>')
     for i, row in enumerate(rows):
-        y = 48 + 44 * i
-        width = max(2, 440 * row["steady_cpu"] / most)
-        colour = "#0b7a75" if row["name"].startswith("sls-relay") else "#9aa5b1"
-        lines.append(f'<text x="20" y="{y + 20}">{row["name"]}</text>'
-                     f'<rect x="230" y="{y + 4}" width="{width:.0f}" height="24" fill="{colour}"/>'
-                     f'<text x="{240 + width:.0f}" y="{y + 21}">{row["steady_cpu"]:.2f}</text>')
+        y = 68 + 62 * i
+        ours = ' class="ours"' if row["name"].startswith("sls-relay") else ""
+        lines.append(f'<text x="16" y="{y + 30}"{ours}>{row["name"]}</text>')
+        for k, phase in enumerate(("spool", "drain", "steady")):
+            value, top = row[phase + "_cpu"], y + 17 * k
+            lines.append(f'<rect x="{left}" y="{top}" width="{max(2, at(value)):.0f}" height="14" '
+                         f'class="{phase}"/><text x="{left + 6 + at(value):.0f}" y="{top + 12}">'
+                         f'{value:.3g}</text>')
     lines.append("</svg>\n")
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(lines))

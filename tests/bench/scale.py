@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -B
 """Cost and memory of the relay over shards, targets and backlog.
 
-    tests/bench/scale.py [--mb N] [--backlog GB,...] [--bin DIR] [--json FILE]
+    tests/bench/scale.py [--mb N] [--rows SHARDSxTARGETS,...] [--backlog GB,...] [--bin DIR]
+                         [--json FILE]
 
 Every row is one run of the whole pipeline (sls-sim serves prepared payloads over HTTP, syslog-sink
 --discard receives); CPU-seconds of the relay alone per raw GB until the last acknowledgement, and
@@ -112,8 +113,10 @@ def backlog_run(bin_dir, work, mb, backlog_gb):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mb", type=int, default=512, help="raw MB per run (512)")
-    parser.add_argument("--backlog", default="1,5", help="backlogs in raw GB (1,5)")
+    parser.add_argument("--mb", type=int, default=1000, help="raw MB per run (1000)")
+    parser.add_argument("--rows", default="1x1,4x1,16x1,64x1,4x2,4x4",
+                        help="shards x targets (1x1,4x1,16x1,64x1,4x2,4x4)")
+    parser.add_argument("--backlog", default="1,5", help="backlogs in raw GB, such as 1,5,20 (1,5)")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bench", "bin"))
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
@@ -122,7 +125,8 @@ def main():
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
     print(f"{'shards':>6} {'targets':>7} {'CPU-s per raw GB':>17} {'peak MB':>8} {'anonymous MB':>13}")
     with tempfile.TemporaryDirectory(prefix="slsr-scale-") as work:
-        for shards, targets in ((1, 1), (4, 1), (16, 1), (64, 1), (4, 2), (4, 4)):
+        for shards, targets in ([int(n) for n in row.split("x")]
+                                for row in args.rows.split(",") if row):
             row = run(args.bin, work, args.mb, shards, targets)
             rows.append(row)
             print(f"{shards:>6} {targets:>7} {row['cpu_s_per_raw_gb']:>17.2f} "
