@@ -9,7 +9,9 @@ is renewed while the relay runs is used without a restart.
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import urllib.request
 
 import harness
 import oracle
@@ -44,7 +46,8 @@ class World:
         self.number += 1
         return self.rig.config(port, name=f"relay-{self.number}.json", targets__0__protocol="tls",
                                targets__0__host=host, targets__0__connect_timeout=connect,
-                               targets__0__tls={"ca_file": self.kit.ca, **tls})
+                               targets__0__tls={"ca_file": self.kit.ca, **tls},
+                               metrics={"listen": "127.0.0.1:0"})
 
     def probe(self, port, reason=None, host="localhost", **tls):
         """--test-connection: fine, or refused with that reason."""
@@ -123,6 +126,20 @@ def old_protocol(world):
         server.kill()
 
 
+def end_of(cert):
+    """notAfter, seconds since 1970."""
+    text = tlskit.openssl("x509", "-in", cert, "-noout", "-enddate")
+    return ssl.cert_time_to_seconds(text.strip().split("=")[1])
+
+
+def expiry_metric(relay):
+    port = relay.wait_line(r"listening on http://127\.0\.0\.1:(\d+)/").group(1)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    shown = re.search(r"^\S*target_certificate_expiry_timestamp_seconds\{.*\} (\S+)$", text, re.M)
+    return shown and float(shown.group(1))
+
+
 def renewed(world, logs):
     """The client certificate expires for the receiver; renewing the file is enough."""
     rig = world.rig
@@ -141,7 +158,10 @@ def renewed(world, logs):
         os.replace(copy + ".new", copy)
     rig.wait_drained(logs)
     relay.wait_line("TLS files have changed")
-    relay.wait_line("certificate expires in")
+    check(relay.wait_line("our certificate expires in (29|30) days") and
+          relay.wait_line("the receiver's certificate expires in (29|30) days"), "no warning")
+    first = min(end_of(world.client[0]), end_of(world.good[0]))
+    check(expiry_metric(relay) == first, f"{expiry_metric(relay)} is shown, {first} is the end")
     check(relay.stop() == 0, "TERM did not end the relay with exit 0")
     server.stop()
     _, twice = judge_received(rig.path("received"), oracle.Reader(rig.sim_port).marks())
