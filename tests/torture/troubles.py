@@ -27,7 +27,7 @@ def relay_of(world, name):
 
 def ready(relay):
     """It has begun: before that HUP and TERM are for whoever starts it."""
-    relay.program.wait_line(r"relay: sls-relay \S+: spool", 60)
+    relay.program.wait_line(r"relay: spool ", 60)
 
 
 def kill_relay(world, name, _):

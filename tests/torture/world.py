@@ -172,7 +172,8 @@ class World:
         os.environ["RECEIVER_ADDRESS"] = "0.0.0.0"
         self.kit = tlskit.Kit(rig.path("ca"))
         self.good_leaf = self.leaf("siem")
-        self.sink = loss_table.Sink(rig, "tls", self.good_leaf, host="0.0.0.0")
+        self.sink = loss_table.Sink(rig, "tls", self.good_leaf)
+        self.sink.host = "0.0.0.0"  # both relays come by cables of their own
         self.rsyslog = loss_table.Real(rig, "rsyslog", None)
         self.sink.stem, self.rsyslog.stem = "to-sink", "to-rsyslog"
         self.thawed = {"sink": 0.0, "rsyslog": 0.0}
@@ -200,6 +201,7 @@ class World:
         with open(relay.config, encoding="utf-8") as file:
             config = json.load(file)
         config["format"]["hostname"] = relay.name
+        config["log"] = {"level": "debug"}  # says each connection, also in a storm: they are counted
         config["log"] = {"level": "debug"}  # the judge counts every connection by its line
         config["targets"] = [
             {"name": name, "protocol": protocol, "host": f"10.99.{relay.number}.1",
