@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -364,4 +365,19 @@ int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err 
                            : bad(&c, txnid % 2, "has a main database with flags that we never set");
     }
     return rc;
+}
+
+bool pages_fault_in(const void *value, size_t size)
+{
+#ifdef MADV_POPULATE_READ
+    const uintptr_t unit = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t page = (uintptr_t)value / unit * unit;
+
+    if (madvise((void *)page, (uintptr_t)value + size - page, MADV_POPULATE_READ) != 0)
+        return errno != EFAULT && errno != EHWPOISON; /* an older kernel knows no such advice */
+#else
+    (void)value;
+    (void)size;
+#endif
+    return true;
 }

@@ -4,6 +4,8 @@
 #ifndef SPOOL_PAGES_H
 #define SPOOL_PAGES_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "slsrelay/err.h"
@@ -16,5 +18,8 @@ int pages_check_metas(const char *path, struct slsr_err *err);
  * 1 GiB. The transaction is open in LMDB, so that its pages are not reused meanwhile. 0;
  * SLSR_ECORRUPT; SLSR_EIO; SLSR_ENOMATCH: the file has moved on, begin again. */
 int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err *err);
+/* Maps the pages of a value at once: cheaper than a fault for each few of them, and a page that the
+ * disk cannot read is an error here, where it would be a SIGBUS later. False: it cannot be read. */
+bool pages_fault_in(const void *value, size_t size);
 
 #endif

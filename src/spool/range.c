@@ -2,8 +2,10 @@
  *
  * A range holds a reference to its segment and, only inside a call, a read transaction. Chunks
  * larger than a page lie in overflow pages that an append-only segment never reuses, so views stay
- * good after the transaction; smaller ones share a leaf page that moves, so they are copied out. A
- * chunk that fails its checksum is reported once and skipped by the next call. */
+ * good after the transaction; smaller ones share a leaf page that moves, so they are copied out.
+ * What is in memory is read through the mapping, what is not past the page cache (window.c). A
+ * chunk that fails its checksum is reported once and skipped by the next call; only what the
+ * mapping shows counts for that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,6 +14,8 @@
 
 #include "spool/env.h"
 #include "spool/internal.h"
+#include "spool/pages.h"
+#include "spool/window.h"
 
 #include "base/cursor.h"
 
@@ -22,6 +26,7 @@ struct slsr_range {
     uint64_t seq, to;
     struct segment *seg;
     MDB_txn *txn; /* reset between calls */
+    struct window window;
     struct chunk_view chunk;
     struct chunk_reader reader;
     bool loaded;
@@ -53,6 +58,7 @@ int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t 
     if (range == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a range");
     range->spool = spool;
+    range->window.fd = -1;
     range->seq = from == 0 ? 1 : from;
     range->to = to;
     range->live = to == UINT64_MAX && spool->mode == SLSR_SPOOL_WRITE;
@@ -69,6 +75,7 @@ static void leave_segment(struct slsr_range *range)
     if (range->txn != NULL)
         mdb_txn_abort(range->txn);
     range->txn = NULL;
+    window_close(&range->window);
     segment_release(range->spool, range->seg);
     range->seg = NULL;
     range->dropped_page = NULL;
@@ -201,7 +208,6 @@ static void give_pages_back(struct slsr_range *range, const void *value)
     uint64_t offset;
     int fd;
 
-    range->spool->read_seq = range->seq;
     if (range->spool->readers != 1 || misfit != 0)
         return;
     memcpy(&number, page, sizeof number); /* no checksum covers it: only for the page cache */
@@ -218,20 +224,29 @@ static void give_pages_back(struct slsr_range *range, const void *value)
     }
 }
 
-/* Maps the pages of a value at once: cheaper than a fault for each few of them, and a page that the
- * disk cannot read is an error here, where it would be a SIGBUS later. False: it cannot be read. */
-static bool fault_in(const void *value, size_t size)
+static bool index_of(struct slsr_range *range, uint64_t first, struct layout_index *index)
 {
-#ifdef MADV_POPULATE_READ
-    const uintptr_t page = (uintptr_t)value / LEAF_BYTES * LEAF_BYTES;
+    size_t seq = (size_t)first;
+    MDB_val key = {sizeof seq, &seq};
+    MDB_val data;
 
-    if (madvise((void *)page, (uintptr_t)value + size - page, MADV_POPULATE_READ) != 0)
-        return errno != EFAULT && errno != EHWPOISON; /* an older kernel knows no such advice */
-#else
-    (void)value;
-    (void)size;
-#endif
-    return true;
+    return mdb_get(range->txn, range->seg->index, &key, &data) == 0 &&
+           layout_get_index(data.mv_data, data.mv_size, index) && index->count > 0;
+}
+
+/* Does the chunk at `first` lie below seq as a whole? Its index record knows without a look at the
+ * chunk, whose pages may be on the disk. */
+static bool below(struct slsr_range *range, uint64_t first, const MDB_val *data)
+{
+    struct layout_index index;
+    struct chunk_header header;
+
+    if (first >= range->seq)
+        return false;
+    if (index_of(range, first, &index))
+        return first + index.count <= range->seq;
+    return chunk_header(data->mv_data, data->mv_size, &header, NULL) != 0 ||
+           first + header.count <= range->seq;
 }
 
 /* Sequence behind a chunk whose header is damaged: its index record knows, or its neighbour. */
@@ -244,11 +259,9 @@ static uint64_t chunk_after(struct slsr_range *range, uint64_t first)
     struct layout_index index;
     uint64_t after = first + 1;
 
-    if (mdb_get(range->txn, range->seg->index, &key, &data) == 0 &&
-        layout_get_index(data.mv_data, data.mv_size, &index) && index.count > 0)
+    if (index_of(range, first, &index))
         return first + index.count;
     if (mdb_cursor_open(range->txn, range->seg->chunks, &cursor) == 0) {
-        key = (MDB_val){sizeof seq, &seq};
         if (mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY) == 0 &&
             mdb_cursor_get(cursor, &key, &data, MDB_NEXT) == 0)
             after = env_key(&key);
@@ -274,35 +287,67 @@ static int pass_by(struct slsr_range *range, uint64_t first, uint64_t past, uint
                      (unsigned long long)first, (unsigned long long)(past - 1));
 }
 
-static int load_value(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
+/* Verifies the chunk and takes it apart. */
+static int take(struct slsr_range *range, uint64_t first, const void *value, size_t size,
+                bool *header_ok, struct slsr_err *why)
+{
+    int rc =
+        chunk_read(value, size, range->spool->crypt, &range->reader, &range->chunk, header_ok, why);
+
+    if (rc == 0 && range->chunk.header.first != first)
+        rc = slsr_fail(why, SLSR_ECORRUPT, "chunk header names another sequence");
+    return rc == 0 ? decode_table(range, why) : rc;
+}
+
+/* Through the mapping. */
+static int take_mapped(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
 {
     struct slsr_err why = {0};
     bool header_ok = false;
     int rc;
 
-    if (!fault_in(data.mv_data, data.mv_size)) {
+    if (!pages_fault_in(data.mv_data, data.mv_size)) {
         rc = slsr_fail(&why, SLSR_ECORRUPT, "the disk cannot read them");
         return pass_by(range, first, first + 1, data.mv_size, rc, &why, err);
     }
-
     if (data.mv_size <= sizeof range->small) {
         memcpy(range->small, data.mv_data, data.mv_size);
         data.mv_data = range->small;
     } else if (range->live) {
         give_pages_back(range, data.mv_data);
     }
-    rc = chunk_read(data.mv_data, data.mv_size, range->spool->crypt, &range->reader, &range->chunk,
-                    &header_ok, &why);
-    if (rc == 0 && range->chunk.header.first != first)
-        rc = slsr_fail(&why, SLSR_ECORRUPT, "chunk header names another sequence");
-    if (rc == 0)
-        rc = decode_table(range, &why);
+    rc = take(range, first, data.mv_data, data.mv_size, &header_ok, &why);
     if (rc != 0)
         return pass_by(range, first,
                        header_ok && range->chunk.header.first == first
                            ? first + range->chunk.header.count
                            : first + 1,
                        data.mv_size, rc, &why, err);
+    return 0;
+}
+
+/* The chunk that the cursor stands on, which is moved. */
+static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key, MDB_val data,
+                      struct slsr_err *err)
+{
+    const uint64_t first = env_key(&key);
+    const void *direct = NULL;
+    bool header_ok;
+    int rc = SLSR_ECORRUPT;
+
+    if (range->live)
+        range->spool->read_seq = range->seq;
+    if (data.mv_size > sizeof range->small)
+        direct = window_read(&range->window, range->spool, range->seg, cursor, key, data,
+                             range->timed ? 0 : range->to);
+    if (direct != NULL)
+        rc = take(range, first, direct, data.mv_size, &header_ok, NULL);
+    if (direct != NULL && rc == SLSR_ECORRUPT)
+        window_refuse(&range->window);
+    if (rc != 0)
+        rc = take_mapped(range, first, data, err);
+    if (rc != 0)
+        return rc;
     range->loaded = true;
     range->at = (uint32_t)(range->seq - first);
     return 0;
@@ -342,11 +387,8 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         rc = segment_floor(cursor, range->seq, &key, &data);
     if (rc == 0) {
         uint64_t first = env_key(&key);
-        struct chunk_header header;
 
-        /* does it reach up to seq? The count sits in the header. */
-        if (first < range->seq && (chunk_header(data.mv_data, data.mv_size, &header, NULL) != 0 ||
-                                   first + header.count <= range->seq)) {
+        if (below(range, first, &data)) {
             rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
             if (rc == 0) {
                 first = env_key(&key);
@@ -357,7 +399,7 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         if (rc == 0 && first > range->seq)
             range->seq = first;
         if (rc == 0 && range->seq < range->to) {
-            rc = load_value(range, first, data, err);
+            rc = load_value(range, cursor, key, data, err);
             mdb_cursor_close(cursor);
             end(range);
             return rc;

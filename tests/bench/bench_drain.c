@@ -5,9 +5,9 @@
  *
  * CPU of the sending process only: the receiver is another process. Bare loops send the same bytes
  * from memory, 256 KiB a call, plain and by SSL_write (TLS 1.3, same suite). A drain is
- * slsr_deliver_run at the default level (plain `read`, TLS `proven`) until all has settled: once
- * with the spool's pages on the disk, once with them in memory. "range only" is the same reading
- * without sending. */
+ * slsr_deliver_run at the default level (plain `read`, TLS `proven`) as the relay's sender runs it,
+ * without an end, stopped when all is sent and back when all has settled: once with the spool's
+ * pages on the disk, once with them in memory. "range only" is the same reading without sending. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -30,6 +30,7 @@
 #include "base/cursor.h"
 #include "slsrelay/deliver.h"
 #include "slsrelay/spool.h"
+#include "slsrelay/stop.h"
 
 enum { FRAME_BYTES = 818, PIECE_BYTES = 256 * 1024, BATCH_BYTES = 10000000 };
 
@@ -290,6 +291,17 @@ static void chill(const char *file)
     }
 }
 
+static void heat(const char *file)
+{
+    static char buf[PIECE_BYTES];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && read(fd, buf, sizeof buf) > 0)
+        continue;
+    if (fd >= 0)
+        close(fd);
+}
+
 static void erase(const char *file)
 {
     unlink(file);
@@ -304,7 +316,7 @@ static void open_spool(struct bench *b)
         die("spool", err.text);
 }
 
-/* Nothing of the spool in memory, unless `warm`: then all of it. */
+/* Nothing of the spool in memory, unless `warm`: then all of it. With a lap: reads it. */
 static void reopen(struct bench *b, bool warm, struct lap *lap)
 {
     struct slsr_range *range;
@@ -313,11 +325,9 @@ static void reopen(struct bench *b, bool warm, struct lap *lap)
     struct mark from;
     double seen = 0;
 
-    if (!warm) {
-        slsr_spool_close(b->spool);
-        each_file(b->path, chill);
-        open_spool(b);
-    }
+    slsr_spool_close(b->spool);
+    each_file(b->path, warm ? heat : chill);
+    open_spool(b);
     if (lap == NULL)
         return;
     from = start();
@@ -347,6 +357,19 @@ static void fill(struct bench *b, double gb)
 
 /* --- ours --- */
 
+struct progress {
+    uint64_t frames; /* to be sent */
+    struct slsr_stop stop;
+};
+
+static void look(void *ctx, const struct slsr_target_state *state)
+{
+    struct progress *p = ctx;
+
+    if (state->sent_frames >= p->frames)
+        slsr_stop_request(&p->stop);
+}
+
 static void deliver(struct bench *b, bool tls, struct lap *lap)
 {
     static char name[] = "bench", host[] = "127.0.0.1";
@@ -362,13 +385,27 @@ static void deliver(struct bench *b, bool tls, struct lap *lap)
                                         .retry_initial_ms = 250,
                                         .retry_max_ms = 60000,
                                         .retry_multiplier = 2};
-    struct slsr_delivery d = {.target = &target, .spool = b->spool, .from = 1, .to = b->next};
+    struct progress p = {.frames = b->next - 1};
+    struct slsr_delivery d = {.target = &target,
+                              .spool = b->spool,
+                              .from = 1,
+                              .to = UINT64_MAX,
+                              .report = look,
+                              .ctx = &p,
+                              .drain_ms = 20000,
+                              .stop = &p.stop};
     const struct mark from = start();
     struct slsr_err err;
+    char settled[64];
 
-    if (slsr_deliver_run(&d, &err) != 0)
+    need(slsr_stop_init(&p.stop, &err) == 0, "stop");
+    if (slsr_deliver_run(&d, &err) != SLSR_ESTOPPED)
         die("deliver", err.text);
     stop(lap, from, b->bytes);
+    snprintf(settled, sizeof settled, "frame %llu", (unsigned long long)b->next);
+    if (strstr(err.text, settled) == NULL)
+        die("not all has settled", err.text);
+    slsr_stop_fini(&p.stop);
 }
 
 static void compare(struct bench *b, bool tls)
@@ -384,6 +421,7 @@ static void compare(struct bench *b, bool tls)
         bare(b, tls, &yard);
         reopen(b, false, NULL);
         deliver(b, tls, &cold);
+        reopen(b, true, NULL);
         deliver(b, tls, &warm);
     }
     cost = print_lap(bare_name, &yard);

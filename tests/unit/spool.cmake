@@ -1,6 +1,7 @@
 slsr_unit(spool_test spool_test.c)
 slsr_unit(spool_chunk_test spool_chunk_test.c)
 slsr_unit(spool_store_test spool_store_test.c)
+slsr_unit(spool_window_test spool_window_test.c)
 slsr_unit(control_test control_test.c)
 slsr_unit(spool_damage_test spool_damage_test.c)
 slsr_unit(spool_writer_test spool_writer_test.c)

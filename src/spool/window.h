@@ -1,0 +1,54 @@
+/* Chunks that are not in memory, read past the page cache. Indoors of the spool.
+ *
+ * A page of the page cache that is used once costs more than the reading of it, so a reader that is
+ * far behind takes whole chunks by direct I/O into two buffers of its own: it works in one while
+ * the kernel fills the other. Only chunks that a transaction of LMDB shows are read, and those
+ * never change (segment.c), so there is nothing to be stale. One window belongs to one range and
+ * one thread. */
+#ifndef SPOOL_WINDOW_H
+#define SPOOL_WINDOW_H
+
+#include <linux/aio_abi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lmdb.h>
+
+#include "spool/internal.h"
+
+enum { WINDOW_BYTES = 4 * 1024 * 1024 }; /* of each of the two buffers */
+
+struct window_half {
+    unsigned char *bytes;
+    uint64_t from, to;    /* of the file; multiples of a block */
+    uint64_t first, last; /* sequences that its first and last chunk begin with; 0: empty */
+    bool pending;         /* the kernel is reading */
+    int64_t got;          /* bytes read, or -errno */
+    struct iocb cb;
+};
+
+struct window { /* zeroed, fd -1: closed */
+    int fd;
+    bool off;                  /* this file cannot be read so: by the mapping until it is closed */
+    const unsigned char *base; /* of LMDB's mapping */
+    size_t map_bytes;
+    unsigned char *memory;
+    aio_context_t aio; /* 0: none, then nothing is read ahead */
+    struct window_half halves[2];
+    unsigned at;  /* half that the last chunk came from */
+    size_t reach; /* read so much at once: grows, so that a short look stays cheap */
+    unsigned warm;
+};
+
+/* Where `value`, which cursor stands on with `key`, can be read: in a buffer, good until the next
+ * call; NULL: in the mapping, because it is in memory, or too large, or the file cannot be read
+ * directly, or the disk refused. Reads ahead chunks that begin below `to`; 0: none. The cursor may
+ * be moved. Only for values with pages of their own. */
+const void *window_read(struct window *w, const struct slsr_spool *spool, const struct segment *seg,
+                        MDB_cursor *cursor, MDB_val key, MDB_val value, uint64_t to);
+/* No more of this file, for example after a disagreement with the mapping. */
+void window_refuse(struct window *w);
+void window_close(struct window *w); /* waits for what is under way */
+
+#endif
