@@ -2,7 +2,7 @@
 """Whoever reaches the HTTP endpoint can only look, and at little.
 
 A port alone listens on loopback. Other methods, other paths and endless headers are refused in a
-sentence; two hundred idle connections take at most 32 descriptors, and logs flow meanwhile; when they
+sentence; two hundred idle connections take at most 64 descriptors, and logs flow meanwhile; when they
 go, answers come again. No document holds a key or a piece of a frame, although the relay runs at level
 debug with logs that carry a mark.
 """
@@ -13,7 +13,7 @@ import harness
 from harness import KEY, check, wait_until
 
 DOCUMENTS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/history")
-MOST = 32  # connections at a time
+MOST = 64  # connections at a time
 LOGS = 2000
 
 
