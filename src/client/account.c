@@ -148,7 +148,9 @@ static bool same_keys(const struct account_keys *a, const struct account_keys *b
 static void replace(struct account *a, struct account_keys *keys)
 {
     struct account_keys *old;
-    const char *from = a->place == IN_FILE ? "source.credentials_file" : "the metadata service";
+    const char *from = a->place == IN_FILE  ? "source.credentials_file"
+                       : a->place == AT_ECS ? "the metadata service"
+                                            : "the settings";
 
     pthread_mutex_lock(&a->lock);
     old = a->keys;
@@ -241,6 +243,27 @@ int account_take(struct account *account, struct slsr_stop *stop, struct account
     return why.code;
 }
 
+int account_renew(const struct slsr_source_config *source, const struct slsr_source_config *fresh,
+                  struct slsr_err *err)
+{
+    struct account_keys *keys = NULL;
+    struct account *a;
+    int rc = 0;
+
+    if (!set(fresh->access_key_id) || !set(fresh->access_key_secret))
+        return slsr_fail(err, SLSR_ECONFIG, "the settings hold no access key any more");
+    pthread_mutex_lock(&all_lock);
+    for (a = all; a != NULL && (a->source != source || a->place != INLINE); a = a->next)
+        ;
+    if (a != NULL)
+        rc = keys_make(&keys, fresh->access_key_id, fresh->access_key_secret,
+                       fresh->security_token != NULL ? fresh->security_token : "", 0, err);
+    if (keys != NULL)
+        replace(a, keys);
+    pthread_mutex_unlock(&all_lock);
+    return rc;
+}
+
 bool account_refused(struct account *account, struct slsr_stop *stop,
                      const struct account_keys *keys)
 {
@@ -248,11 +271,10 @@ bool account_refused(struct account *account, struct slsr_stop *stop,
     struct slsr_err err;
     bool changed;
 
-    if (account->place == INLINE)
-        return false;
     pthread_mutex_lock(&account->loading);
     now = current(account);
-    if (now == keys && (account->place == IN_FILE || clock_mono_ms() >= account->next_ms)) {
+    if (account->place != INLINE && now == keys &&
+        (account->place == IN_FILE || clock_mono_ms() >= account->next_ms)) {
         load(account, stop, &err);
         account_drop(now);
         now = current(account);

@@ -39,6 +39,11 @@ void account_release(struct account *account); /* NULL is fine */
 int account_take(struct account *account, struct slsr_stop *stop, struct account_keys **keys,
                  struct slsr_err *err);
 void account_drop(struct account_keys *keys); /* NULL is fine */
+/* Keys of the settings that were loaded anew: the account of `source` signs with those of `fresh`
+ * from now on. Nothing to do for keys that come from elsewhere. SLSR_ECONFIG, SLSR_ENOMEM: the old
+ * ones stay. */
+int account_renew(const struct slsr_source_config *source, const struct slsr_source_config *fresh,
+                  struct slsr_err *err);
 /* The service refused these keys. True when there are other ones by now: try again with them. */
 bool account_refused(struct account *account, struct slsr_stop *stop,
                      const struct account_keys *keys);

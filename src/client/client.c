@@ -405,3 +405,9 @@ int client_get_checkpoint(struct client *c, const char *logstore, const char *gr
         return rc;
     return request_wrap(c, &r, answer_checkpoint(c->response.body, shard, out, err), err);
 }
+
+int client_renew_keys(const struct slsr_source_config *source,
+                      const struct slsr_source_config *fresh, struct slsr_err *err)
+{
+    return account_renew(source, fresh, err);
+}

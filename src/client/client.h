@@ -83,6 +83,11 @@ int client_put_checkpoint(struct client *c, const char *logstore, const char *gr
 int client_get_checkpoint(struct client *c, const char *logstore, const char *group, uint32_t shard,
                           struct client_checkpoint *out, struct slsr_err *err);
 
+/* All clients of `source` (the settings they were opened with) sign with the inline keys of `fresh`
+ * from now on; keys from a file or a role look after themselves. Any thread. SLSR_ECONFIG,
+ * SLSR_ENOMEM: the old ones stay. */
+int client_renew_keys(const struct slsr_source_config *source,
+                      const struct slsr_source_config *fresh, struct slsr_err *err);
 /* "libcurl 7.88.1 (OpenSSL/3.0.19)", of the libraries that run here. */
 void client_libraries(char *out, size_t size);
 

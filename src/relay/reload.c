@@ -1,15 +1,17 @@
 /* HUP: settings are read again while the relay runs.
  *
- * Diagnostics change at once. A target whose settings changed gets a new sender: the old one
- * settles what it has sent, the new one goes on behind it. New targets are registered, removed ones
- * are forgotten with their position. Everything else is in use by threads that cannot change their
- * settings half-way (spool, sources, format): for these one sentence names the keys that wait for a
- * restart. A file that does not load changes nothing. */
+ * Diagnostics and access keys change at once. A target whose settings changed gets a new sender:
+ * the old one settles what it has sent, the new one goes on behind it. New targets are registered,
+ * removed ones are forgotten with their position. Everything else is in use by threads that cannot
+ * change their settings half-way (spool, sources, format): for these one sentence names the keys
+ * that wait for a restart. A file that does not load changes nothing. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "relay/internal.h"
+
+#include "client/client.h"
 
 #include "base/clock.h"
 #include "base/diag.h"
@@ -17,14 +19,23 @@
 struct waiting {
     char keys[600];
     size_t count;
+    bool keys_renewed; /* the access keys are in use already */
 };
+
+static bool is_key(const char *path)
+{
+    return strcmp(path, "source.access_key_id") == 0 ||
+           strcmp(path, "source.access_key_secret") == 0 ||
+           strcmp(path, "source.security_token") == 0;
+}
 
 static void keep(void *ctx, const char *path)
 {
     struct waiting *waiting = ctx;
     const size_t used = strlen(waiting->keys);
 
-    if (strncmp(path, "log.", 4) == 0 || strncmp(path, "targets", 7) == 0)
+    if (strncmp(path, "log.", 4) == 0 || strncmp(path, "targets", 7) == 0 ||
+        (waiting->keys_renewed && is_key(path)))
         return;
     waiting->count++;
     if (used + strlen(path) + 8 < sizeof waiting->keys)
@@ -84,6 +95,27 @@ static size_t change_targets(struct relay *relay, const struct slsr_config *fres
     return changed;
 }
 
+/* Access keys, from wherever the settings took them (also *_file and systemd credentials). Sources
+ * are told apart by their place, so only while there are as many as before. */
+static bool renew_keys(struct relay *relay, const struct slsr_config *fresh)
+{
+    const struct slsr_config *config = relay->config;
+    struct slsr_err err = {0};
+    bool all = config->source_count == fresh->source_count;
+
+    for (size_t i = 0; i < fresh->source_count && i < config->source_count; i++) {
+        if (strcmp(config->sources[i].project, fresh->sources[i].project) != 0)
+            all = false;
+        else if (fresh->sources[i].access_key_id != NULL &&
+                 client_renew_keys(&config->sources[i], &fresh->sources[i], &err) != 0) {
+            diag(SLSR_LOG_ERROR, "relay", "%s: the old keys stay: %s", config->sources[i].project,
+                 err.text);
+            all = false;
+        }
+    }
+    return all;
+}
+
 static void apply(struct relay *relay, struct slsr_config *fresh)
 {
     struct waiting waiting = {.keys = ""};
@@ -93,6 +125,7 @@ static void apply(struct relay *relay, struct slsr_config *fresh)
     diag_close();
     if (diag_open(&fresh->log, "sls-relay", &err) != 0)
         diag(SLSR_LOG_ERROR, "relay", "%s; diagnostics go to standard error", err.text);
+    waiting.keys_renewed = renew_keys(relay, fresh);
     changed = change_targets(relay, fresh);
     relay->now = fresh;
     slsr_config_differ(relay->config, fresh, keep, &waiting);

@@ -2,7 +2,8 @@
 """HUP while logs flow: targets change without a restart, and nothing is lost.
 
 The target moves to another port, a second target is added and removed again, the diagnostics become
-JSON; each time the relay says what changed. A setting that needs a restart is named, a file with a
+JSON; each time the relay says what changed. The service forgets the access
+key; a new one in its file is in use after a HUP. A setting that needs a restart is named, a file with a
 mistake changes nothing and its problem is said. USR1 reopens a log file that was moved away. At the end
 every log has reached the first target's two sinks, in order.
 """
@@ -18,10 +19,14 @@ LOGS = 6000
 
 
 def test(rig):
-    rig.start_sim("--generate", f"{LOGS}@600", shards=2)
+    sim = rig.start_sim("--generate", f"{LOGS}@600", "--state", rig.path("sim.state"), shards=2)
     first = rig.start_sink("--output", rig.path("first"))
     log = rig.path("relay.log")
-    path = rig.config(first.port, log={"file": log})
+    with open(rig.path("secret"), "w", encoding="utf-8") as file:
+        file.write(harness.KEY[1] + "\n")
+    os.chmod(rig.path("secret"), 0o600)
+    path = rig.config(first.port, log={"file": log}, source__access_key_secret=None,
+                      source__access_key_secret_file=rig.path("secret"))
     relay = rig.start_relay(path)
 
     def said(words):
@@ -64,6 +69,21 @@ def test(rig):
     wait_until("it is gone", lambda: said("target more: removed"))
     wait_until("the spool forgets it", lambda: [t["name"] for t in rig.status()["targets"]] == ["siem"])
 
+    def secret(text):
+        with open(rig.path("secret"), "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    rig.wait_drained(LOGS)  # what is to be generated ends with the service
+    sim.stop()
+    rig.start_sim("--state", rig.path("sim.state"), shards=2, key=(harness.KEY[0], "newSecret"),
+                  port=rig.sim_port)
+    wait_until("the old key is refused", lambda: said("SignatureNotMatch"))
+    check(not said("new credentials"), "new keys before there are any")
+    secret("newSecret")
+    relay.process.send_signal(signal.SIGHUP)
+    wait_until("the new key is taken", lambda: said("new credentials from the settings"))
+    wait_until("the service answers again", lambda: said("SLS answers again") or said("goes on after"))
+    check(not said("newSecret") and not said("after a restart: source.access"), "said of the key")
+
     change(spool__max_size="3GiB")
     wait_until("what waits for a restart", lambda: said("after a restart: spool.max_size"))
     change(targets__0__port="no number")
@@ -82,7 +102,7 @@ def test(rig):
         for name in ("first", "second"):
             with open(rig.path(name), "rb") as file:
                 both.write(file.read())
-    lines, twice = judge_received(rig.path("both"), oracle.Reader(rig.sim_port).marks())
+    lines, twice = judge_received(rig.path("both"), oracle.Reader(rig.sim_port, key=(harness.KEY[0], "newSecret")).marks())
     print(f"{lines} lines over both sinks, {twice} repeats")
 
 
