@@ -1,6 +1,6 @@
 """Where the relay's time goes: perf samples of a whole run, by stage (tools/bench --profile).
 
-A sample belongs to a stage by the thread's name (shard, spool-writer, spool-keeper, send) and by
+A sample belongs to a stage by the thread's name (shard, spool-writer, spool-early, send) and by
 what runs: a library, a function of ours, or the system call that the kernel works for. Kernel work
 in interrupts counts where it hits, so a stage may carry some of another's network or disk.
 """
@@ -13,8 +13,8 @@ import sys
 
 CALLS = (("recv", "fetch"), ("sys_sendto", "send"), ("sys_sendmsg", "send"),
          ("pwrite", "commit: page cache"), ("writev", "commit: page cache"),
-         ("fdatasync", "commit: sync"), ("fsync", "commit: sync"), ("fallocate", "commit: blocks"),
-         ("fadvise", "give pages back"), ("madvise", "map and give back"), ("munmap", "memory"),
+         ("fdatasync", "commit: sync"), ("fsync", "commit: sync"), ("sync_file_range", "commit: sync"),
+         ("fallocate", "commit: blocks"), ("fadvise", "give pages back"), ("madvise", "map and give back"), ("munmap", "memory"),
          ("mremap", "memory"), ("sys_brk", "memory"), ("futex", "wait and wake"),
          ("sys_poll", "wait and wake"), ("asm_exc_page_fault", "page faults"))
 ORDER = ("fetch", "lz4", "decode", "format", "tables and hash", "compress chunks", "commit: copy",
