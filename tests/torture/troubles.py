@@ -47,9 +47,11 @@ def end_relay(world, name, _):
 
 def freeze_relay(world, name, _):
     relay = relay_of(world, name)
+    world.frozen.add(name)
     relay.signal(signal.SIGSTOP)
     yield "frozen"
     relay.signal(signal.SIGCONT)
+    world.frozen.discard(name)
 
 
 def reload_relay(world, name, luck):
@@ -249,8 +251,18 @@ def look_at_spool(world, name, luck):
     yield f"{' '.join(words)}: exit {done.returncode}"
 
 
+def thaw(world, relay):
+    """Before its time when something has to be ordered now."""
+    if relay.name in world.frozen:
+        relay.signal(signal.SIGCONT)
+        world.frozen.discard(relay.name)
+
+
 def order(world, name, luck):
     relay = relay_of(world, name.replace("spool", "relay"))
+    if relay.name in world.frozen:
+        yield "no order: a relay that is frozen inside a transaction holds it up, and we are to thaw it"
+        return
     where, to = span(world, relay, luck, 60), luck.choice(list(TARGETS))
     if not where or not all(world.seen[relay.name, t] for t in TARGETS):
         yield "no frames yet"
@@ -261,10 +273,12 @@ def order(world, name, luck):
     if what == "pause":
         world.order(relay, to, "pause")
         yield text
+        thaw(world, relay)
         world.order(relay, to, "resume")
     elif what == "hold":
         world.order(relay, to, "hold", first=first, last=last, apart=True)
         yield text
+        thaw(world, relay)
         world.order(relay, to, "release", first=first, last=last, again=1, apart=True)
     elif what == "requeue":
         world.order(relay, to, "requeue", first=first, last=last, again=3, apart=True)

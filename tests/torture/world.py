@@ -177,6 +177,7 @@ class World:
         self.rsyslog = loss_table.Real(rig, "rsyslog", None)
         self.sink.stem, self.rsyslog.stem = "to-sink", "to-rsyslog"
         self.thawed = {"sink": 0.0, "rsyslog": 0.0}
+        self.frozen = set()  # names of relays
         self.fleet = Fleet(rig, 2, 3, timeout_s=5, source__in_order=True,
                            source__fetch_interval="100ms", spool__retention_time="1d")
         self.writer, self.watch = Writer(seed, rate), Watch(self)
