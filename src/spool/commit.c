@@ -22,9 +22,10 @@
 #include "base/diag.h"
 #include "base/fault.h"
 
-enum { KEEP_CACHED_BYTES = 64 * 1024 * 1024, FAILURES_MAX = 3 };
-/* Blocks are taken this much ahead: fewer extents, a fifth less CPU in the commit. */
-enum { AHEAD_BYTES = 32 * 1024 * 1024 };
+enum { FAILURES_MAX = 3 };
+/* Blocks are taken this much ahead: fewer extents, a fifth less CPU in the commit. In a small
+ * segment one part of AHEAD_PART. */
+enum { AHEAD_BYTES = 32 * 1024 * 1024, AHEAD_PART = 16 };
 
 /* id of the checkpoint's stream; a new one gets the next number. */
 static int stream_id(struct slsr_spool *spool, const struct slsr_checkpoint *cp, uint32_t *id)
@@ -176,8 +177,19 @@ static struct segment *active_segment(struct slsr_spool *spool)
     return seg;
 }
 
-static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
+static uint64_t ahead_step(const struct slsr_spool *spool)
 {
+    const uint64_t part = spool->segment_bytes / AHEAD_PART;
+
+    return part < AHEAD_BYTES ? part : AHEAD_BYTES;
+}
+
+/* Nothing more goes into it: it would grow beyond its size, blocks ahead and all. A transaction
+ * that is large beside the segment may: else such ones would have a segment each. */
+static bool is_worn(const struct slsr_spool *spool, struct segment *seg, size_t bytes)
+{
+    const uint64_t step = ahead_step(spool);
+    const uint64_t limit = spool->segment_bytes - step - step / 4;
     MDB_envinfo info;
     MDB_stat st;
 
@@ -186,7 +198,9 @@ static bool is_worn(const struct slsr_spool *spool, struct segment *seg)
     if (seg->next == seg->first || mdb_env_info(seg->env, &info) != 0 ||
         mdb_env_stat(seg->env, &st) != 0)
         return false;
-    return (uint64_t)(info.me_last_pgno + 1) * st.ms_psize >= spool->segment_bytes;
+    return (uint64_t)(info.me_last_pgno + 1) * st.ms_psize +
+               (bytes <= spool->segment_bytes / 8 ? bytes : 0) >=
+           limit;
 }
 
 static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_err *err)
@@ -245,7 +259,7 @@ static void publish(struct slsr_spool *spool, struct segment *seg, const struct 
 static int find_room(struct slsr_spool *spool, struct segment **seg, size_t bytes,
                      struct slsr_err *err)
 {
-    int rc = is_worn(spool, *seg) ? rotate(spool, seg, err) : 0;
+    int rc = is_worn(spool, *seg, bytes) ? rotate(spool, seg, err) : 0;
 
     if (rc == 0)
         rc = retain_make_room(spool, bytes, err);
@@ -257,34 +271,11 @@ static int find_room(struct slsr_spool *spool, struct segment **seg, size_t byte
     return rc;
 }
 
-/* Pages that nobody will read soon go back to the kernel, which hands the same warm ones to the
- * next batch: half the CPU of a commit on machines with a dear page cache (docs/performance.md).
- * Only the chunks: the next transaction reads the pages of the trees. A live reader that keeps up
- * drops them itself, behind it (range.c). */
-static void give_pages_back(const struct slsr_spool *spool, const struct segment *seg)
-{
-    const uint64_t next = spool->next_seq;
-    const uint64_t read = spool->read_seq;
-    const uint64_t behind = spool->readers == 0 ? UINT64_MAX
-                            : next > read       ? (next - read) * (spool->total_bytes / next)
-                                                : 0;
-    int fd;
-
-    if (behind <= KEEP_CACHED_BYTES || mdb_env_get_fd(seg->env, &fd) != 0)
-        return;
-    for (size_t i = 0; i < spool->runs.count; i++) {
-        const struct file_run *run = &spool->runs.at[i];
-
-        posix_fadvise(fd, (off_t)run->from, (off_t)(run->to - run->from), POSIX_FADV_DONTNEED);
-    }
-}
-
 /* Blocks for what comes, so that a commit converts extents instead of looking for them. Only where
  * the disk has plenty: on a tight one the commit shall be told, not the neighbours. */
 static void take_blocks(const struct slsr_spool *spool, struct segment *seg, size_t bytes)
 {
-    const uint64_t step =
-        spool->segment_bytes / 8 < AHEAD_BYTES ? spool->segment_bytes / 8 : AHEAD_BYTES;
+    const uint64_t step = ahead_step(spool);
     MDB_envinfo info;
     MDB_stat st;
     struct statvfs vfs;
@@ -416,7 +407,7 @@ int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err 
     }
     spool->failures = 0;
     count_observe(COUNT_SPOOL_COMMIT_SECONDS, (double)(clock_mono_ns() - started) / 1e9);
-    give_pages_back(spool, seg);
+    cache_give_back(spool, seg, seq);
     publish(spool, seg, group, seq, bytes, now);
     FAULT_DIE(PUBLISH_AFTER);
     return 0;

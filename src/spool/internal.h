@@ -76,11 +76,23 @@ enum { SEGMENTS_MAX = 65536, STREAMS_MAX = 65536, TARGETS_MAX = 64, NEWS_MAX = 1
 
 /* Parts of the active file that the transaction under way fills with chunks. */
 enum { FILE_RUNS_MAX = 64 };
+struct file_run {
+    uint64_t from, to;
+};
 struct file_runs {
     size_t count;
-    struct file_run {
-        uint64_t from, to;
-    } at[FILE_RUNS_MAX];
+    struct file_run at[FILE_RUNS_MAX];
+};
+
+/* Parts of it that are in the page cache for a reader that keeps up, oldest first (cache.c). */
+enum { CACHED_MAX = 512 };
+struct cached {
+    uint64_t segment; /* its first sequence */
+    size_t count;
+    struct cached_run {
+        struct file_run run;
+        uint64_t end_seq; /* behind its last frame */
+    } at[CACHED_MAX];
 };
 
 /* Thread that begins the writing of a large commit (early.c); used by the writer alone. */
@@ -131,6 +143,7 @@ struct slsr_spool {
     size_t quarantined_count;
     struct file_runs runs; /* the writer's */
     struct early early;    /* the writer's */
+    struct cached cached;  /* the writer's */
     struct prepared *pool; /* memory for batches to come */
     size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
@@ -239,6 +252,10 @@ void early_start(struct early *early);
 void early_stop(struct early *early);
 void early_begin(struct early *early, int fd, uint64_t from, uint64_t to);
 void early_end(struct early *early);
+
+/* cache.c. The writer, after each commit that ends before end_seq: pages that nobody needs go back.
+ */
+void cache_give_back(struct slsr_spool *spool, const struct segment *seg, uint64_t end_seq);
 
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);

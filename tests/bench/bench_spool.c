@@ -1,6 +1,7 @@
 /* Spool stages alone, each beside its yardstick, in one run. One line a figure.
  *
  *   DIR [GB [BATCH_MB]]  append, drain, a writer with company, codecs; 1 GB, batches of 10 and 1 MB
+ *   DIR --company GB     of these the writer with company alone
  *   DIR --flat GB...     at each backlog the cost of append, drain, ack, head deletion, open,
  * look-up DIR --turn GB LIVE   turns GB over with LIVE GB undelivered; what the folder takes at
  * most
@@ -26,7 +27,7 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 
-enum { FRAME_BYTES = 818, ROUNDS = 8 };
+enum { FRAME_BYTES = 818, ROUNDS = 8, DROP_BYTES = 4 * 1024 * 1024 };
 
 static double cpu_s(void)
 {
@@ -117,6 +118,8 @@ static void make_batch(struct slsr_batch *batch, size_t bytes)
 struct plain {
     int fd;
     off_t at;
+    atomic_llong synced; /* of it, for a follower */
+    bool followed;       /* who then gives the pages back */
     char path[4096];
 };
 
@@ -125,6 +128,8 @@ static void plain_open(struct plain *plain, const char *dir)
     snprintf(plain->path, sizeof plain->path, "%s/plain", dir);
     plain->fd = open(plain->path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
     plain->at = 0;
+    plain->synced = 0;
+    plain->followed = false;
     if (plain->fd < 0)
         exit(1);
 }
@@ -137,8 +142,10 @@ static void plain_round(struct plain *plain, const struct slsr_batch *batch, siz
     for (size_t i = 0; i < batches; i++) {
         if (pwrite(plain->fd, batch->data, batch->used, plain->at) < 0 || fdatasync(plain->fd) != 0)
             exit(1);
-        posix_fadvise(plain->fd, plain->at, (off_t)batch->used, POSIX_FADV_DONTNEED);
+        if (!plain->followed)
+            posix_fadvise(plain->fd, plain->at, (off_t)batch->used, POSIX_FADV_DONTNEED);
         plain->at += (off_t)batch->used;
+        plain->synced = plain->at;
     }
     stop(lap, from, (double)batches * (double)batch->used);
 }
@@ -336,6 +343,7 @@ static void bench_codecs(const char *dir, double gb)
 
 struct company {
     struct slsr_spool *spool;
+    struct plain plain;
     char path[4096];
     atomic_bool done;
 };
@@ -370,8 +378,9 @@ static void *acking_sender(void *arg)
     return NULL;
 }
 
-/* A tool in a process of its own that follows the newest frames. */
-static pid_t tail_tool(const char *path)
+/* A tool in a process of its own that follows the newest frames; or, beside the plain file, the
+ * system's tail. */
+static pid_t tail_tool(const char *path, bool plain)
 {
     pid_t pid;
 
@@ -386,55 +395,134 @@ static pid_t tail_tool(const char *path)
         strcpy(strrchr(exe, '/') + 1, "sls-spool");
         if (freopen("/dev/null", "w", stdout) == NULL)
             _exit(1);
-        execl(exe, exe, "-D", path, "tail", "-f", (char *)NULL);
+        if (plain)
+            execlp("tail", "tail", "-f", "-c", "1", path, (char *)NULL);
+        else
+            execl(exe, exe, "-D", path, "tail", "-f", (char *)NULL);
         _exit(1);
     }
     return pid;
+}
+
+/* The least that a sender could do: reads what was synced, gives its pages back, and syncs a
+ * position in a file of its own ten times a second. */
+static void *plain_follower(void *arg)
+{
+    struct company *c = arg;
+    struct plain *plain = &c->plain;
+    char *buf = malloc(256 * 1024);
+    const int in = open(plain->path, O_RDONLY);
+    const int positions = open(c->path, O_CREAT | O_WRONLY, 0600);
+    off_t at = plain->at;
+    off_t dropped = at;
+    int64_t stored = 0;
+
+    if (buf == NULL || in < 0 || positions < 0)
+        exit(1);
+    while (!c->done) {
+        const off_t left = plain->synced - at;
+
+        if (left <= 0) {
+            usleep(1000);
+            continue;
+        }
+        at += pread(in, buf, left < 256 * 1024 ? (size_t)left : 256 * 1024, at);
+        if (at - dropped >= 2 * DROP_BYTES) { /* once more from before: folios lie across */
+            posix_fadvise(in, dropped, at - dropped, POSIX_FADV_DONTNEED);
+            dropped = at - DROP_BYTES;
+        }
+        if (clock_mono_ms() - stored >= 100) {
+            if (pwrite(positions, buf, 4096, 0) < 0 || fdatasync(positions) != 0)
+                exit(1);
+            stored = clock_mono_ms();
+        }
+    }
+    close(in);
+    close(positions);
+    unlink(c->path);
+    free(buf);
+    return NULL;
+}
+
+/* The same company around pwrite + fdatasync: what of it the machine takes from any writer. */
+static void plain_company(struct company *c, const struct slsr_batch *batch, size_t batches,
+                          struct lap laps[3])
+{
+    pthread_t thread;
+    pid_t tool;
+
+    plain_round(&c->plain, batch, batches, &laps[0]);
+    c->plain.followed = true;
+    c->done = false;
+    if (pthread_create(&thread, NULL, plain_follower, c) != 0)
+        exit(1);
+    plain_round(&c->plain, batch, batches, &laps[1]);
+    tool = tail_tool(c->plain.path, true);
+    plain_round(&c->plain, batch, batches, &laps[2]);
+    c->done = true;
+    pthread_join(thread, NULL);
+    kill(tool, SIGKILL);
+    waitpid(tool, NULL, 0);
+    c->plain.followed = false;
+}
+
+static void spool_company(struct company *c, const struct slsr_batch *batch, size_t batches,
+                          struct lap laps[3])
+{
+    struct slsr_target_state target;
+    pthread_t thread;
+    uint64_t oldest;
+    pid_t tool;
+
+    if (slsr_spool_target_add(c->spool, "bench", &target, NULL) != 0)
+        exit(1);
+    append_round(c->spool, batch, batches, &laps[0]);
+    slsr_spool_bounds(c->spool, &oldest, &target.acked, NULL);
+    slsr_spool_ack(c->spool, &target, NULL); /* the sender is where the writer is */
+    c->done = false;
+    if (pthread_create(&thread, NULL, acking_sender, c) != 0)
+        exit(1);
+    append_round(c->spool, batch, batches, &laps[1]);
+    tool = tail_tool(c->path, false);
+    append_round(c->spool, batch, batches, &laps[2]);
+    c->done = true;
+    pthread_join(thread, NULL);
+    kill(tool, SIGKILL);
+    waitpid(tool, NULL, 0);
 }
 
 static void bench_company(const char *dir, double gb)
 {
     const struct slsr_spool_config like = {.max_size_bytes = 1LL << 40};
     struct company c = {0};
-    struct lap alone = {0};
-    struct lap with_sender = {0};
-    struct lap with_both = {0};
-    struct slsr_target_state target;
+    struct lap ours[3] = {{0}};
+    struct lap plain[3] = {{0}};
     struct slsr_batch batch;
-    pthread_t thread;
-    uint64_t oldest;
+    char path[4096];
     size_t batches;
-    pid_t tool;
 
     make_batch(&batch, 10000000);
     batches = (size_t)(gb * 1e9 / (double)batch.used / 4) + 1;
-    snprintf(c.path, sizeof c.path, "%s/company", dir);
-    c.spool = open_spool(c.path, &like);
+    snprintf(path, sizeof path, "%s/company", dir);
+    plain_open(&c.plain, dir);
+    c.spool = open_spool(path, &like);
     append_round(c.spool, &batch, 4, &(struct lap){0});
-    if (slsr_spool_target_add(c.spool, "bench", &target, NULL) != 0)
-        exit(1);
     for (int i = 0; i < 4; i++) {
-        append_round(c.spool, &batch, batches, &alone);
-        slsr_spool_bounds(c.spool, &oldest, &target.acked, NULL);
-        slsr_spool_ack(c.spool, &target, NULL); /* the sender is where the writer is */
-        c.done = false;
-        if (pthread_create(&thread, NULL, acking_sender, &c) != 0)
-            exit(1);
-        append_round(c.spool, &batch, batches, &with_sender);
-        tool = tail_tool(c.path);
-        append_round(c.spool, &batch, batches, &with_both);
-        c.done = true;
-        pthread_join(thread, NULL);
-        kill(tool, SIGKILL);
-        waitpid(tool, NULL, 0);
+        snprintf(c.path, sizeof c.path, "%s/position", dir);
+        plain_company(&c, &batch, batches, plain);
+        snprintf(c.path, sizeof c.path, "%s", path);
+        spool_company(&c, &batch, batches, ours);
     }
-    print_lap("append alone", &alone);
-    print_lap("append + acking sender", &with_sender);
-    print_lap("append + sender + tail -f", &with_both);
-    printf("writer's time against alone: sender %.2f, sender and tool %.2f\n",
-           with_sender.wall / alone.wall, with_both.wall / alone.wall);
+    print_lap("append alone", &ours[0]);
+    print_lap("append + acking sender", &ours[1]);
+    print_lap("append + sender + tail -f", &ours[2]);
+    printf("writer's time against alone: sender %.2f, sender and tool %.2f; plain write: %.2f, "
+           "%.2f\n",
+           ours[1].wall / ours[0].wall, ours[2].wall / ours[0].wall, plain[1].wall / plain[0].wall,
+           plain[2].wall / plain[0].wall);
+    plain_close(&c.plain);
     slsr_spool_close(c.spool);
-    remove_tree(c.path);
+    remove_tree(path);
     slsr_batch_fini(&batch);
 }
 
@@ -623,14 +711,17 @@ int main(int argc, char **argv)
     const double gb = argc > 2 ? atof(argv[2]) : 1;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: slsr-bench-spool DIR [GB [BATCH_MB] | --flat GB... | --turn GB "
-                        "LIVE_GB]\n");
+        fprintf(stderr,
+                "usage: slsr-bench-spool DIR [GB [BATCH_MB] | --company GB | --flat GB... | "
+                "--turn GB LIVE_GB]\n");
         return 64;
     }
     if (argc > 3 && strcmp(argv[2], "--flat") == 0) {
         bench_flat(argv[1], argc - 3, argv + 3);
     } else if (argc > 4 && strcmp(argv[2], "--turn") == 0) {
         bench_turn(argv[1], atof(argv[3]), atof(argv[4]));
+    } else if (argc > 3 && strcmp(argv[2], "--company") == 0) {
+        bench_company(argv[1], atof(argv[3]));
     } else if (argc > 3) {
         bench_ratio(argv[1], gb, atof(argv[3]), true);
     } else {

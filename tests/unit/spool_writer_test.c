@@ -1,9 +1,9 @@
 /* The writing side's own machinery: group commit, an environment that LMDB gives up, readers that
- * died, the place of the trees, the thread that begins a commit early.
+ * died, the place of the trees, the thread that begins a commit early, the page cache.
  *
  * This program stands between LMDB and the kernel, and between the writer and its clock: pwrite,
- * fdatasync and pthread_cond_timedwait are its own, so that a test can hold a sync, count syncs,
- * break the meta page and see the writer wait. */
+ * fdatasync and others are its own, so that a test can hold a sync, count syncs, break the meta
+ * page and see the writer wait. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +46,7 @@ static sem_t gathers;
 static sem_t begun; /* sync_file_range was called */
 static atomic_llong begun_bytes;
 static atomic_bool begun_behind_end;
+static atomic_llong dropped_bytes; /* of the page cache, by the writer */
 
 static bool am_writer(void)
 {
@@ -108,6 +109,13 @@ int sync_file_range(int fd, off_t at, off_t n, unsigned flags)
     begun_bytes += n;
     sem_post(&begun);
     return (int)syscall(SYS_sync_file_range, fd, at, n, flags);
+}
+
+int posix_fadvise(int fd, off_t at, off_t n, int advice)
+{
+    if (am_writer() && advice == POSIX_FADV_DONTNEED)
+        dropped_bytes += n;
+    return syscall(SYS_fadvise64, fd, at, n, advice) == 0 ? 0 : errno;
 }
 
 /* --- a spool --- */
@@ -520,6 +528,44 @@ static void an_early_start_may_be_in_vain(void **state)
     unlink(path);
 }
 
+/* --- the page cache --- */
+
+static void read_to_the_end(struct slsr_range *range)
+{
+    struct slsr_run run;
+
+    while (slsr_range_next_run(range, 1 << 20, &run, NULL) == 0)
+        ;
+}
+
+/* Pages go at once when nobody reads, never before a reader that keeps up, and behind it. */
+static void pages_wait_for_the_reader(void **state)
+{
+    struct slsr_spool *spool = open_it(*state, SLSR_SPOOL_WRITE);
+    struct slsr_range *range;
+    struct delivery d;
+
+    make(&d, 0, 3000, 1000);
+    dropped_bytes = 0;
+    append(spool, &d);
+    assert_true(dropped_bytes >= 3000000);
+    assert_int_equal(slsr_range_open(&range, spool, 3001, UINT64_MAX, NULL), 0);
+    dropped_bytes = 0;
+    for (int i = 0; i < 12; i++)
+        append(spool, &d); /* 36 MB: near */
+    assert_int_equal(dropped_bytes, 0);
+    read_to_the_end(range);
+    append(spool, &d);
+    assert_true(dropped_bytes >= 21000000); /* but not the last 8 MiB that it has passed */
+    assert_true(dropped_bytes <= 30000000);
+    for (int i = 0; i < 30; i++)
+        append(spool, &d); /* 93 MB: so far behind that it reads from the disk anyway */
+    assert_true(dropped_bytes >= 100000000);
+    slsr_range_close(range);
+    slsr_spool_close(spool);
+    slsr_batch_fini(&d.batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +575,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trees_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_commit_is_begun_early, setup, teardown),
         cmocka_unit_test_setup_teardown(an_early_start_may_be_in_vain, setup, teardown),
+        cmocka_unit_test_setup_teardown(pages_wait_for_the_reader, setup, teardown),
         /* the clock stands still from here on */
         cmocka_unit_test_setup_teardown(the_writer_waits_for_a_busy_shard, setup, teardown),
         cmocka_unit_test_setup_teardown(a_killed_reader_is_cleared_in_time, setup, teardown),
