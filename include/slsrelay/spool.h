@@ -239,7 +239,8 @@ int slsr_spool_readers(struct slsr_spool *spool, bool clear,
                        unsigned *cleared, struct slsr_err *err);
 
 /* Copies the spool into an empty directory, also while a relay works in it: consistent, on the disk
- * on return. SLSR_ECREATE, SLSR_EFULL, SLSR_EIO, SLSR_ESTOPPED. */
+ * on return. A relay refuses the copy until its LOCK is deleted. SLSR_ECREATE, SLSR_EFULL,
+ * SLSR_EIO, SLSR_ESTOPPED. */
 int slsr_spool_backup(struct slsr_spool *spool, const char *dir, struct slsr_stop *stop,
                       uint64_t *files, uint64_t *bytes, struct slsr_err *err);
 

@@ -2,7 +2,10 @@
  *
  * Positions and orders are copied first, frames behind them, oldest first: a position never lies
  * beyond the frames of the copy, and a frame that came in meanwhile is only one more. A segment
- * that retention gives back during the copy is passed. */
+ * that retention gives back during the copy is passed.
+ *
+ * The copy begins with a LOCK that names no folder: a relay refuses it until somebody deletes that
+ * file, which is the word that this copy is the one to send from (spool.c, claim_home). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,14 +43,30 @@ static int copy_env(MDB_env *env, const char *dir, const char *name, uint64_t *b
     return rc == 0 ? 0 : env_fail(err, rc, "cannot copy %s to %s", name, dir);
 }
 
+static int mark_as_copy(const char *dir, struct slsr_err *err)
+{
+    static const char text[] = "0\nhome none: a backup, not in use\n";
+    char path[4300];
+    int rc = 0;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1 || fsync(fd) != 0)
+        rc = slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 int slsr_spool_backup(struct slsr_spool *spool, const char *dir, struct slsr_stop *stop,
                       uint64_t *files, uint64_t *bytes, struct slsr_err *err)
 {
     uint64_t at = 0;
-    int rc = 0;
+    int rc = mark_as_copy(dir, err);
 
     *files = *bytes = 0;
-    if (spool->ack_env != NULL) {
+    if (rc == 0 && spool->ack_env != NULL) {
         rc = copy_env(spool->ack_env, dir, "ack.mdb", bytes, err);
         *files += rc == 0;
     }

@@ -419,6 +419,39 @@ static void a_copy_does_not_send(void **state)
     run("rm -rf %s %s", copy, moved);
 }
 
+/* A backup is a spool for every reader, and for a relay once its LOCK is gone; also when it was put
+ * in the original's place. */
+static void a_backup_waits_for_a_word(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    char copy[80];
+    uint64_t files;
+    uint64_t bytes;
+    struct slsr_err err;
+
+    append(spool, box, &shard0, 10, 100);
+    snprintf(copy, sizeof copy, "%s-backup", box->dir);
+    assert_int_equal(mkdir(copy, 0750), 0);
+    if (slsr_spool_backup(spool, copy, NULL, &files, &bytes, &err) != 0)
+        fail_msg("backup: %s", err.text);
+    slsr_spool_close(spool);
+    box->config.path = copy;
+    assert_int_equal(slsr_spool_open(&spool, &box->config, SLSR_SPOOL_WRITE, &err), SLSR_EBUSY);
+    spool = open_it(box, SLSR_SPOOL_READ);
+    assert_int_equal(read_all(spool, 1), 10);
+    slsr_spool_close(spool);
+    run("rm -r %s%s", box->dir, "");
+    assert_int_equal(rename(copy, box->dir), 0);
+    box->config.path = box->dir;
+    assert_int_equal(slsr_spool_open(&spool, &box->config, SLSR_SPOOL_WRITE, &err), SLSR_EBUSY);
+    run("rm %s/LOCK%s", box->dir, "");
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    append(spool, box, &shard0, 10, 100);
+    assert_int_equal(read_all(spool, 1), 20);
+    slsr_spool_close(spool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_dropped_is_entered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stopped_tool_pins_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_does_not_send, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backup_waits_for_a_word, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_key_file_opens_nothing, setup, teardown),
     };
     return cmocka_run_group_tests_name("spool_store", tests, NULL, NULL);
