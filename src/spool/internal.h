@@ -152,7 +152,8 @@ struct slsr_spool {
     _Atomic unsigned readers;  /* live readers: ranges without an end */
     size_t wanted_bytes;       /* size of the append that found no room */
     bool full;
-    bool told_unlink; /* that a segment cannot be deleted */
+    bool told_unlink;                 /* that a segment cannot be deleted */
+    uint64_t unlinks, unlinks_synced; /* names taken away; of them surely gone from the disk */
     bool closing;
     unsigned failures; /* writer: commits that failed one after the other */
     bool threads;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "spool/books.h"
+#include "spool/env.h"
 #include "spool/internal.h"
 
 #include "base/clock.h"
@@ -111,6 +112,7 @@ static bool unlink_head(struct slsr_spool *spool, struct usage *usage)
         return false;
     }
     spool->told_unlink = false;
+    spool->unlinks++;
     FAULT_DIE(UNLINK_AFTER);
     unlink(lock_path);
     usage->disk -= seg->disk_bytes;
@@ -124,10 +126,37 @@ static bool unlink_head(struct slsr_spool *spool, struct usage *usage)
     return true;
 }
 
+/* A segment goes only when the folder's sync has seen the one before it go: else a power cut could
+ * bring the older one back and leave a hole between the two. The lock is given up for the sync
+ * and usage measured anew; false: it failed, nothing may go now. Lock held. */
+static bool sync_unlinks(struct slsr_spool *spool, struct usage *usage)
+{
+    while (spool->unlinks != spool->unlinks_synced) {
+        const uint64_t seen = spool->unlinks;
+        int rc;
+
+        pthread_mutex_unlock(&spool->lock);
+        rc = env_sync_dir(spool->config.path, NULL);
+        pthread_mutex_lock(&spool->lock);
+        if (rc != 0)
+            return false;
+        if (spool->unlinks_synced < seen)
+            spool->unlinks_synced = seen;
+        measure(spool, usage);
+    }
+    return true;
+}
+
 static bool head_delivered(const struct slsr_spool *spool)
 {
     return spool->segment_count > 1 && !spool->segments[0]->active &&
            spool->segments[1]->first <= needed_from(spool);
+}
+
+static bool may_drop(const struct slsr_spool *spool)
+{
+    return spool->config.when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
+           !spool->segments[0]->active && spool->segments[1]->first <= control_floor(spool);
 }
 
 static bool drop_head(struct slsr_spool *spool, struct usage *usage)
@@ -173,7 +202,8 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
 
     pthread_mutex_lock(&spool->lock);
     measure(spool, &usage);
-    while (head_delivered(spool)) {
+    /* the sync comes first: it gives the lock up, so what is asked is asked behind it */
+    while (head_delivered(spool) && sync_unlinks(spool, &usage) && head_delivered(spool)) {
         const bool old =
             c->retention_time_ms > 0 && age_ms(spool, spool->segments[0]) > c->retention_time_ms;
         const bool large =
@@ -184,9 +214,9 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
         if (!unlink_head(spool, &usage))
             break;
     }
-    while (need_bytes > 0 && c->when_full == SLSR_FULL_DROP_OLDEST && spool->segment_count > 1 &&
-           !spool->segments[0]->active && spool->segments[1]->first <= control_floor(spool) &&
-           !fits(spool, &usage, need_bytes) && drop_head(spool, &usage))
+    while (need_bytes > 0 && may_drop(spool) && !fits(spool, &usage, need_bytes) &&
+           sync_unlinks(spool, &usage) && may_drop(spool) && !fits(spool, &usage, need_bytes) &&
+           drop_head(spool, &usage))
         ;
     if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
         rc = slsr_fail(
