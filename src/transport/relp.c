@@ -26,6 +26,8 @@ enum {
     REASON_MAX = 80
 };
 
+uint32_t relp_second_txnr = 2;
+
 static const char offer[] = "relp_version=0\nrelp_software=sls-relay\ncommands=syslog";
 
 /* A frame without an answer, or with one that has to wait for those before it. */
@@ -201,7 +203,7 @@ static int opened(struct relp *r, const struct relp_frame *f, int64_t now_ms, st
     if (!relp_offers(f->data, "syslog"))
         return fail(r, "rejected", "the receiver's RELP does not offer the command syslog", err);
     r->open = true;
-    r->first = r->next;
+    r->first = r->next = relp_second_txnr;
     r->answer_ms = r->healthy_ms = r->sample_due_ms = now_ms;
     r->base.phase = SLSR_PHASE_UP;
     return 0;

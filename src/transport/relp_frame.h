@@ -14,6 +14,10 @@ enum {
     RELP_DATA_MAX = 65536 /* answers are a line; an offer is a few */
 };
 
+/* The number behind that of `open`. A variable for the tests' sake only: the numbers begin again
+ * after RELP_TXNR_MAX, and nobody waits for that. */
+extern uint32_t relp_second_txnr;
+
 struct relp_frame {
     uint32_t txnr; /* 0: a hint of the server, such as serverclose */
     struct slsr_bytes command;

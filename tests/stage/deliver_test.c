@@ -62,7 +62,7 @@ static void setup(struct world *w, struct receiver *rx, unsigned frames)
                                             .retry_initial_ms = 50,
                                             .retry_max_ms = 100,
                                             .retry_multiplier = 2};
-    frames_fill(w->spool, frames, 1);
+    frames_fill(w->spool, 1, frames, 1);
     w->frames = frames;
     if (rx != NULL) {
         receiver_bind(rx);

@@ -103,7 +103,7 @@ static void setup(struct world *w, unsigned frames)
     if (slsr_spool_open(&w->spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(slsr_stop_init(&w->stop, &err), 0);
-    frames_fill(w->spool, frames, SHARDS);
+    frames_fill(w->spool, 1, frames, SHARDS);
     w->frames = frames;
     for (int i = 0; i < SERVERS; i++) {
         w->rx[i] = calloc(1, sizeof *w->rx[i]);

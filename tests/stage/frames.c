@@ -24,11 +24,12 @@ static void put(struct slsr_batch *batch, unsigned number)
     batch->meta[batch->frame_count++].end = (uint32_t)batch->used;
 }
 
-void frames_fill(struct slsr_spool *spool, unsigned count, unsigned shards)
+void frames_fill(struct slsr_spool *spool, unsigned first, unsigned count, unsigned shards)
 {
     struct slsr_batch batch;
     struct slsr_err err;
-    unsigned number = 1;
+    const unsigned end = first + count;
+    unsigned number = first;
 
     slsr_batch_init(&batch);
     batch.size = BATCH * TEXT;
@@ -37,14 +38,13 @@ void frames_fill(struct slsr_spool *spool, unsigned count, unsigned shards)
     batch.meta = calloc(BATCH, sizeof *batch.meta);
     assert_non_null(batch.data);
     assert_non_null(batch.meta);
-    while (number <= count) {
+    while (number < end) {
         const unsigned shard = frames_shard(number, shards);
         struct slsr_checkpoint cp = {.stream = {"p", "l", shard}, .cursor = "MQ=="};
 
         slsr_batch_reset(&batch);
         snprintf(batch.cursor, sizeof batch.cursor, "MQ==");
-        while (batch.frame_count < BATCH && number <= count &&
-               frames_shard(number, shards) == shard)
+        while (batch.frame_count < BATCH && number < end && frames_shard(number, shards) == shard)
             put(&batch, number++);
         if (slsr_spool_append(spool, &batch, &cp, NULL, &err) != 0)
             fail_msg("%s", err.text);

@@ -148,6 +148,22 @@ static void welcome(struct receiver *r)
     close(fd);
 }
 
+/* What another thread wants of this one. */
+static void obey(struct receiver *r)
+{
+    uint64_t eight;
+
+    must(read(r->wake, &eight, sizeof eight) == sizeof eight, "read");
+    if (r->unstall) {
+        r->stall_at = 0;
+        r->stalled = r->unstall = false;
+    }
+    for (int i = 0; r->hang_up && i < RECEIVER_CONNS; i++)
+        if (r->conns[i].fd >= 0)
+            drop(r, i, false);
+    r->hang_up = false;
+}
+
 static void *run(void *arg)
 {
     struct receiver *r = arg;
@@ -166,10 +182,12 @@ static void *run(void *arg)
             fds[n++] = (struct pollfd){r->conns[i].fd, POLLIN, 0};
         }
         must(poll(fds, (nfds_t)n, -1) >= 0 || errno == EINTR, "poll");
+        if (fds[0].revents != 0)
+            obey(r);
         if (fds[1].revents != 0)
             welcome(r);
         for (int k = 2; k < n && !r->quit; k++)
-            if (fds[k].revents != 0 && !r->stalled)
+            if (fds[k].revents != 0 && !r->stalled && r->conns[who[k]].fd == fds[k].fd)
                 serve(r, who[k]);
     }
     for (int i = 0; i < RECEIVER_CONNS; i++)
@@ -191,14 +209,31 @@ void receiver_start(struct receiver *r)
     r->running = true;
 }
 
-static void end(struct receiver *r)
+static void wake(struct receiver *r)
 {
     const uint64_t one = 1;
 
+    must(write(r->wake, &one, sizeof one) == sizeof one, "write");
+}
+
+void receiver_hang_up(struct receiver *r)
+{
+    r->hang_up = true;
+    wake(r);
+}
+
+void receiver_resume(struct receiver *r)
+{
+    r->unstall = true;
+    wake(r);
+}
+
+static void end(struct receiver *r)
+{
     if (!r->running)
         return;
     r->quit = true;
-    must(write(r->wake, &one, sizeof one) == sizeof one, "write");
+    wake(r);
     pthread_join(r->thread, NULL);
     close(r->wake);
     r->running = false;

@@ -32,8 +32,8 @@ struct receiver {
     int port;
     /* indoors */
     int listener, wake;
-    atomic_bool quit, kill;
-    bool stalled, fin_done;
+    atomic_bool quit, kill, hang_up, stalled, unstall;
+    bool fin_done;
     pthread_t thread;
     bool running;
     struct {
@@ -49,6 +49,10 @@ void receiver_bind(struct receiver *r);
 void receiver_start(struct receiver *r);
 /* All connections reset, no more listening; returns when it is done. Start again afterwards. */
 void receiver_die(struct receiver *r);
+/* All present connections are closed in good order, as of a receiver that is tired of waiting. */
+void receiver_hang_up(struct receiver *r);
+/* Reads on, after stall_at. */
+void receiver_resume(struct receiver *r);
 void receiver_fini(struct receiver *r);
 
 #endif

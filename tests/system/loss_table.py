@@ -348,13 +348,14 @@ def rst(run):
 
 
 def pause(run):
-    """Frozen until so many logs have piled up, then let go, in turn with: frozen, then killed."""
+    """Frozen until so many logs have piled up, then let go, in turn with: frozen, then killed. Only let
+    go when frozen for longer than `settle`: what a program has read and not yet written is its own."""
     for turn in range(BREAKS):
         run.flows()
         run.receiver.signal(signal.SIGSTOP)
         before = run.rig.status()["next_seq"]
         run.rig.wait_spooled(min(run.logs, before + run.rate * PAUSE_S), seconds=120 + PAUSE_S)
-        if turn % 2 == 0:
+        if turn % 2 == 0 or PAUSE_S > 1:
             run.receiver.signal(signal.SIGCONT)
         else:
             run.receiver.kill()
