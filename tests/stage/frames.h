@@ -7,8 +7,8 @@
 
 enum { FRAMES_TURN = 50 };
 
-/* Appends frames first, first + 1 ... of different lengths, FRAMES_TURN of each shard in turn. Their
- * sequence is their number when nothing else is in the spool. */
+/* Appends frames first, first + 1 ... of different lengths, FRAMES_TURN of each shard in turn.
+ * Their sequence is their number when nothing else is in the spool. */
 void frames_fill(struct slsr_spool *spool, unsigned first, unsigned count, unsigned shards);
 /* The shard of frame `number`. */
 static inline unsigned frames_shard(unsigned number, unsigned shards)
