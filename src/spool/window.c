@@ -20,10 +20,11 @@
 
 enum {
     BLOCK_BYTES = 4096,
-    REACH_BYTES = 256 * 1024, /* at first */
-    GAP_BYTES = 256 * 1024,   /* read over rather than begin anew: pages of the trees */
-    WARM_CHUNKS = 256,        /* that were in memory, in a row: the backlog is done */
-    VALUE_AT = 16,            /* a value behind the head of its page (LMDB data format) */
+    REACH_BYTES = 256 * 1024,      /* at first */
+    AHEAD_BYTES = 2 * 1024 * 1024, /* a reader that came so far is not looking something up */
+    GAP_BYTES = 256 * 1024,        /* read over rather than begin anew: pages of the trees */
+    WARM_CHUNKS = 256,             /* that were in memory, in a row: the backlog is done */
+    VALUE_AT = 16,                 /* a value behind the head of its page (LMDB data format) */
     IS_LEAF = 2
 };
 
@@ -95,8 +96,6 @@ static bool open_file(struct window *w, const struct slsr_spool *spool, const st
     madvise(w->memory, 2 * (size_t)WINDOW_BYTES, MADV_HUGEPAGE); /* as good as it can be */
     for (int i = 0; i < 2; i++)
         w->halves[i].bytes = w->memory + (size_t)i * WINDOW_BYTES;
-    if (syscall(SYS_io_setup, 2, &w->aio) != 0)
-        w->aio = 0;
     w->reach = REACH_BYTES;
     /* Looking at a tree's page shall not fetch the chunks around it. */
     madvise((void *)(uintptr_t)w->base, w->map_bytes, MADV_RANDOM);
@@ -120,6 +119,7 @@ static void await(struct window *w, struct window_half *half)
         } else if (n < 0 && errno != EINTR) {
             syscall(SYS_io_destroy, w->aio); /* waits until nobody writes to the buffers any more */
             w->aio = 0;
+            w->no_aio = true;
             for (int i = 0; i < 2; i++)
                 w->halves[i].pending = false; /* got stays 0: nothing is there */
         }
@@ -190,6 +190,12 @@ static void read_ahead(struct window *w, MDB_cursor *cursor, uint64_t to)
 
     await(w, ahead);
     ahead->first = ahead->last = 0;
+    /* To end aio takes the kernel many milliseconds: a short look goes without it. */
+    if (w->aio == 0 && !w->no_aio && w->reach >= AHEAD_BYTES &&
+        syscall(SYS_io_setup, 2, &w->aio) != 0) {
+        w->aio = 0;
+        w->no_aio = true;
+    }
     if (w->aio == 0 || seq >= to || mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) != 0)
         return;
     if (env_key(&key) >= to || !fits(&value) || in_memory(&value))

@@ -34,7 +34,8 @@ struct window { /* zeroed, fd -1: closed */
     const unsigned char *base; /* of LMDB's mapping */
     size_t map_bytes;
     unsigned char *memory;
-    aio_context_t aio; /* 0: none, then nothing is read ahead */
+    aio_context_t aio; /* 0: none (yet), then nothing is read ahead */
+    bool no_aio;       /* and there will be none */
     struct window_half halves[2];
     unsigned at;  /* half that the last chunk came from */
     size_t reach; /* read so much at once: grows, so that a short look stays cheap */
