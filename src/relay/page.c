@@ -202,7 +202,7 @@ static void target_row(FILE *out, const struct slsr_target_figures *t, int64_t n
         fprintf(out, ", oldest %s", page_duration(text, (double)t->oldest_age_s));
     if (state->rate_frames_s >= 1)
         fprintf(out, " · %s a second", page_count(text, state->rate_frames_s));
-    if (t->eta_s > 5 && t->backlog_frames > 0)
+    if (up && t->eta_s > 5 && t->backlog_frames > 0)
         fprintf(out, " · done in %s", page_duration(text, (double)t->eta_s));
     fputs("</span>", out);
     if (state->error[0] != '\0' && !up) {
