@@ -91,10 +91,16 @@ int slsr_range_next_run(struct slsr_range *range, size_t max_bytes, struct slsr_
                         struct slsr_err *err);
 /* Continue at seq (forwards or back). */
 void slsr_range_seek(struct slsr_range *range, uint64_t seq);
+/* From now on it ends at `to`. Not for a follower. */
+void slsr_range_limit(struct slsr_range *range, uint64_t to);
 uint64_t slsr_range_position(const struct slsr_range *range); /* next sequence it would hand out */
 /* From now on skip whole chunks that hold no frame with event (or arrival) time in [since, until):
  * a cheap prefilter; the caller still checks each frame. Milliseconds; INT64_MIN/MAX: open. */
 void slsr_range_time(struct slsr_range *range, int64_t since_ms, int64_t until_ms, bool by_arrival);
+
+/* The same for streams: whole chunks of one that `want` refuses are skipped. */
+void slsr_range_streams(struct slsr_range *range,
+                        bool (*want)(void *ctx, const struct slsr_stream *stream), void *ctx);
 
 /* Oldest kept sequence and the next one to be given; equal when empty. */
 int slsr_spool_bounds(struct slsr_spool *spool, uint64_t *oldest, uint64_t *next,
@@ -213,6 +219,22 @@ int slsr_spool_seek_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, 
 /* End (exclusive) of what may hold a time < ms: nothing from there on does, by the index. */
 int slsr_spool_until_time(struct slsr_spool *spool, int64_t ms, bool by_arrival, uint64_t *end,
                           struct slsr_err *err);
+
+/* How many frames of [from, to) have an event (arrival) time in [since, until], both included, and
+ * are of a wanted stream: by summaries and index records, no frame is read. */
+struct slsr_count {
+    uint64_t from, to;
+    int64_t since_ns, until_ns; /* INT64_MIN/MAX: open */
+    bool by_arrival;
+    bool (*want)(void *ctx, const struct slsr_stream *stream); /* NULL: all */
+    /* Called, oldest first, with frames that the index cannot judge (a chunk across an end of the
+     * time, a damaged record): the caller looks at each. */
+    void (*edge)(void *ctx, uint64_t from, uint64_t to);
+    void *ctx;
+};
+/* sure: out, those that count without a look. Codes as slsr_spool_bounds. */
+int slsr_spool_count(struct slsr_spool *spool, const struct slsr_count *count, uint64_t *sure,
+                     struct slsr_err *err);
 
 /* Walks everything. `bad` is called for each damage with a sentence. deep also parses each frame.
  * Returns 0 (no damage), SLSR_ECORRUPT (damage was reported), or another error. */

@@ -34,6 +34,8 @@ struct segment {
     uint64_t ahead_to;   /* writer: file offset up to which it has blocks */
     _Atomic bool broken; /* LMDB gave it up: open it again before reading */
     unsigned page_bytes; /* writer: LMDB's page size; 0: not looked yet */
+    bool summed;         /* sum is its summary: it never changes */
+    struct layout_summary sum;
     MDB_env *env;
     MDB_dbi chunks, index, streams, meta;
 };
@@ -210,6 +212,10 @@ int segment_upgrade(struct slsr_spool *spool, struct segment *seg, struct slsr_e
 int segment_seal(struct segment *seg, struct slsr_err *err);
 /* Its summary: false when it has none (not sealed, damaged, or of version 1). */
 bool segment_summary(struct segment *seg, struct layout_summary *out);
+/* Summary of the sealed segment that seq lies in, or the nearest later one, without opening it: so
+ * that a look-up passes over hundreds of them. False: it has none, open it. Lock not held. */
+bool segment_peek(struct slsr_spool *spool, uint64_t seq, uint64_t *first,
+                  struct layout_summary *out);
 /* Removes what a creation that did not end has left. Writer only. */
 void segment_sweep(const struct slsr_spool *spool);
 uint64_t segment_disk(const struct slsr_spool *spool, const struct segment *seg);
@@ -221,6 +227,15 @@ int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
 bool spool_is_live(const struct slsr_spool *spool);                    /* does a relay hold LOCK? */
 struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
+/* Names of the stream with this id, from the checkpoints of seg when it is new to us; NULL:
+ * unknown. Views into `name`. Lock not held. */
+struct stream_name {
+    struct slsr_stream stream;
+    char project[SLSR_NAME_MAX + 1];
+    char logstore[SLSR_NAME_MAX + 1];
+};
+const struct slsr_stream *stream_lookup(struct slsr_spool *spool, struct segment *seg, uint32_t id,
+                                        struct stream_name *name);
 /* At least so many ids are taken. Lock held, or no threads yet. */
 void streams_reserve(struct slsr_spool *spool, size_t count);
 void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */

@@ -22,4 +22,10 @@ int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err 
  * disk cannot read is an error here, where it would be a SIGBUS later. False: it cannot be read. */
 bool pages_fault_in(const void *value, size_t size);
 
+/* A value of exactly `size` bytes in a named database, by four reads and without opening the file
+ * in LMDB: for a file that gets no more transactions, and a value that has its own hash. False: not
+ * there, or anything looks odd (a tree of more than one page, too): ask LMDB. */
+bool pages_value(const char *path, const char *name, const char *key, unsigned char *out,
+                 size_t size);
+
 #endif

@@ -47,6 +47,8 @@ struct slsr_range {
     const char *dropped_page; /* in seg's mapping: pages before it were given back */
     bool timed, by_arrival;
     int64_t since_ms, until_ms;
+    bool (*want)(void *ctx, const struct slsr_stream *stream); /* NULL: all streams */
+    void *want_ctx;
 };
 
 int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t from, uint64_t to,
@@ -110,12 +112,24 @@ uint64_t slsr_range_position(const struct slsr_range *range)
     return range->seq;
 }
 
+void slsr_range_limit(struct slsr_range *range, uint64_t to)
+{
+    range->to = to;
+}
+
 void slsr_range_time(struct slsr_range *range, int64_t since_ms, int64_t until_ms, bool by_arrival)
 {
     range->timed = true;
     range->since_ms = since_ms;
     range->until_ms = until_ms;
     range->by_arrival = by_arrival;
+}
+
+void slsr_range_streams(struct slsr_range *range,
+                        bool (*want)(void *ctx, const struct slsr_stream *stream), void *ctx)
+{
+    range->want = want;
+    range->want_ctx = ctx;
 }
 
 static int begin(struct slsr_range *range)
@@ -133,14 +147,25 @@ static void end(struct slsr_range *range)
 
 static bool outside(const struct slsr_range *range, const struct layout_index *index)
 {
+    if (range->want != NULL) {
+        struct stream_name name;
+        const struct slsr_stream *stream =
+            stream_lookup(range->spool, range->seg, index->stream, &name);
+
+        if (stream != NULL && !range->want(range->want_ctx, stream))
+            return true;
+    }
+    if (!range->timed)
+        return false;
     if (range->by_arrival)
         return index->arrival_ms < range->since_ms || index->arrival_ms >= range->until_ms;
     return (int64_t)index->max_time_s * 1000 + 999 < range->since_ms ||
            (int64_t)index->min_time_s * 1000 >= range->until_ms;
 }
 
-/* With a time window: moves range->seq over chunks that cannot match, by the index alone. */
-static int skip_by_time(struct slsr_range *range)
+/* With a time window or chosen streams: moves range->seq over chunks that cannot match, by the
+ * index alone. */
+static int skip_by_index(struct slsr_range *range)
 {
     MDB_cursor *cursor = NULL;
     MDB_val key;
@@ -150,7 +175,7 @@ static int skip_by_time(struct slsr_range *range)
 
     if (rc == 0)
         rc = segment_floor(cursor, range->seq, &key, &data);
-    while (rc == 0) {
+    while (rc == 0 && range->seq < range->to) {
         const uint64_t first = env_key(&key);
 
         if (!layout_get_index(data.mv_data, data.mv_size, &index) || !outside(range, &index)) {
@@ -379,8 +404,8 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     rc = begin(range);
 
-    if (rc == 0 && range->timed)
-        rc = skip_by_time(range);
+    if (rc == 0 && (range->timed || range->want != NULL))
+        rc = skip_by_index(range);
     if (rc == 0)
         rc = mdb_cursor_open(range->txn, range->seg->chunks, &cursor);
     if (rc == 0)

@@ -14,6 +14,7 @@
 
 #include "spool/env.h"
 #include "spool/internal.h"
+#include "spool/pages.h"
 
 #include "base/clock.h"
 #include "base/diag.h"
@@ -244,6 +245,30 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
     }
     pthread_mutex_unlock(&spool->lock);
     return rc;
+}
+
+bool segment_peek(struct slsr_spool *spool, uint64_t seq, uint64_t *first,
+                  struct layout_summary *out)
+{
+    unsigned char value[LAYOUT_SUMMARY_BYTES];
+    struct segment *seg;
+    char path[4200];
+    bool there = false;
+
+    pthread_mutex_lock(&spool->lock);
+    seg = locate(spool, seq);
+    if (seg != NULL && !seg->active && !seg->summed) {
+        segment_path(spool, seg->first, path, sizeof path);
+        seg->summed = pages_value(path, "m", "summary", value, sizeof value) &&
+                      layout_get_summary(value, sizeof value, &seg->sum);
+    }
+    if (seg != NULL && seg->summed) {
+        *first = seg->first;
+        *out = seg->sum;
+        there = true;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return there;
 }
 
 uint64_t segment_end(struct slsr_spool *spool, uint64_t seq)

@@ -1,13 +1,13 @@
 /* Makes or extends a spool for tests: generated frames over some shards, at chosen times.
  *
- *   mkspool DIR FRAMES SHARDS FIRST_EVENT_TIME_S STEP_MS [hostile] [targets] [batch=N] [size=N]
+ *   mkspool DIR FRAMES SHARDS FIRST_EVENT_TIME_S STEP_MS [hostile] [targets] [lz4] [batch=N] [size=N]
  *
  * Frame k (from 0, in this run) belongs to shard k / 10 % SHARDS (runs of ten, or of `batch`: one
  * batch each), has the event time FIRST + k * STEP and the text "<13>1 ... msg k". "hostile": every
  * seventh frame carries ESC, LF and a byte that is no UTF-8. "targets": registers "siem" (half
  * taken, a cause) and "archive" (all taken). "size": pads messages to so many bytes (with words, so
- * that they neither compress to nothing nor look alike), and gives the frames provenance. Prints
- * "FIRST_SEQ NEXT_SEQ". */
+ * that they neither compress to nothing nor look alike), and gives the frames provenance. "lz4":
+ * chunks are compressed, as a relay does. Prints "FIRST_SEQ NEXT_SEQ". */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -167,7 +167,7 @@ int main(int argc, char **argv)
     uint64_t next;
 
     if (argc < 6) {
-        fputs("usage: mkspool DIR FRAMES SHARDS FIRST_S STEP_MS [hostile] [targets]\n", stderr);
+        fputs("usage: mkspool DIR FRAMES SHARDS FIRST_S STEP_MS [hostile] [targets] [lz4]\n", stderr);
         return 64;
     }
     config.path = argv[1];
@@ -178,6 +178,8 @@ int main(int argc, char **argv)
     for (int i = 6; i < argc; i++) {
         plan.hostile |= strcmp(argv[i], "hostile") == 0;
         plan.targets |= strcmp(argv[i], "targets") == 0;
+        if (strcmp(argv[i], "lz4") == 0)
+            config.compression = SLSR_COMPRESSION_LZ4;
         if (strncmp(argv[i], "batch=", 6) == 0)
             plan.batch = strtoul(argv[i] + 6, NULL, 10);
         if (strncmp(argv[i], "size=", 5) == 0)

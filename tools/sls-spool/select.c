@@ -242,8 +242,10 @@ static bool time_fits(const struct selection *sel, const struct slsr_frame *fram
     return ns >= sel->since_ns && ns <= sel->until_ns;
 }
 
-static bool shard_fits(const struct tool *tool, const struct slsr_stream *stream)
+bool select_stream(void *ctx, const struct slsr_stream *stream)
 {
+    const struct tool *tool = ((const struct selection *)ctx)->tool;
+
     for (size_t i = 0; i < tool->shard_count; i++) {
         const struct shard_pick *pick = &tool->shards[i];
         if (pick->shard != stream->shard)
@@ -280,7 +282,7 @@ bool select_wants(struct selection *sel, const struct slsr_frame *frame)
         return false;
     if (!sel->filtered)
         return frame->seq >= sel->from && frame->seq < sel->to;
-    if (sel->pattern_failed || !time_fits(sel, frame) || !shard_fits(sel->tool, &frame->stream))
+    if (sel->pattern_failed || !time_fits(sel, frame) || !select_stream(sel, &frame->stream))
         return false;
     return sel->pattern == NULL || pattern_fits(sel, frame);
 }

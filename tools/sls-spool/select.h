@@ -33,6 +33,9 @@ void select_fini(struct selection *sel);
 /* Does the frame belong? Also false once pattern_failed. */
 bool select_wants(struct selection *sel, const struct slsr_frame *frame);
 
+/* Is the stream among the chosen shards? ctx: the selection. */
+bool select_stream(void *ctx, const struct slsr_stream *stream);
+
 /* Called per selected frame; false ends the walk. */
 typedef bool select_visit(void *ctx, const struct slsr_frame *frame);
 
@@ -43,6 +46,9 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
                  select_visit *visit, void *ctx, struct slsr_err *err);
 int walk_reverse(struct selection *sel, struct tool *tool, select_visit *visit, void *ctx,
                  struct slsr_err *err);
+/* How many are selected, when only times and shards choose (no pattern, no state): by the index,
+ * but for the chunks at the ends. */
+int walk_count(struct selection *sel, struct tool *tool, uint64_t *frames, struct slsr_err *err);
 /* Sequence of the n-th selected frame from the end (sel->from when there are fewer). */
 int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *seq,
               struct slsr_err *err);

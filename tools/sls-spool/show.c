@@ -33,6 +33,22 @@ static bool show_frame(void *ctx, const struct slsr_frame *frame)
     return show->limit > 0 && !tool_output_broken(show->tool);
 }
 
+/* A count that needs no frames, or only those at the ends of the time. False: they all have to be
+ * looked at. */
+static bool count_by_index(struct selection *sel, struct tool *tool, uint64_t *frames, int *rc,
+                           struct slsr_err *err)
+{
+    if (!sel->filtered)
+        *frames = select_frames(sel);
+    else if (tool->pattern == NULL && !sel->stated)
+        *rc = walk_count(sel, tool, frames, err);
+    else
+        return false;
+    if (tool_given(tool, OPT_LINES) && tool->lines < *frames)
+        *frames = tool->lines;
+    return true;
+}
+
 static int show_selected(struct tool *tool, bool table)
 {
     struct selection sel;
@@ -44,13 +60,12 @@ static int show_selected(struct tool *tool, bool table)
     print_begin(&show.printer, tool->output, table);
     int rc = select_init(&sel, tool, &err);
     from = sel.from;
-    if (rc == 0 && show.count_only && !sel.filtered) { /* nothing has to be read */
-        uint64_t frames = select_frames(&sel);
-        if (tool_given(tool, OPT_LINES) && tool->lines < frames)
-            frames = tool->lines;
+    if (rc == 0 && show.count_only && count_by_index(&sel, tool, &show.seen, &rc, &err)) {
         select_fini(&sel);
-        printf("%" PRIu64 "\n", frames);
-        return frames > 0 ? 0 : tool_no_match(tool, "");
+        if (rc != 0)
+            return tool_fail(&err);
+        printf("%" PRIu64 "\n", show.seen);
+        return show.seen > 0 ? 0 : tool_no_match(tool, "");
     }
     if (rc == 0 && tool_given(tool, OPT_LINES)) {
         show.limit = tool->lines;

@@ -22,6 +22,8 @@ static int open_range(struct selection *sel, struct tool *tool, uint64_t from, u
         int64_t until = sel->until_ns == INT64_MAX ? INT64_MAX : sel->until_ns / 1000000 + 1;
         slsr_range_time(*range, since, until, sel->by_arrival);
     }
+    if (rc == 0 && tool->shard_count > 0)
+        slsr_range_streams(*range, select_stream, sel);
     return rc;
 }
 
@@ -62,16 +64,16 @@ static int next_frame(struct selection *sel, struct slsr_range *range, struct sl
     }
 }
 
-int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
-                 select_visit *visit, void *ctx, struct slsr_err *err)
+/* The selected frames of [from, to) by a range that is open already. */
+static int walk(struct selection *sel, struct tool *tool, struct slsr_range *range, uint64_t from,
+                uint64_t to, select_visit *visit, void *ctx, struct slsr_err *err)
 {
-    struct slsr_range *range = NULL;
     struct slsr_frame frame;
     uint64_t stuck = UINT64_MAX;
+    int rc = 0;
 
-    if (from >= to)
-        return 0;
-    int rc = open_range(sel, tool, from, to, &range, err);
+    slsr_range_seek(range, from);
+    slsr_range_limit(range, to);
     while (rc == 0 && !slsr_stop_requested(&tool->stop)) {
         rc = next_frame(sel, range, &frame, err);
         if (rc == SLSR_ECORRUPT) {
@@ -93,8 +95,71 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
             rc = err->code;
         }
     }
-    slsr_range_close(range);
     return rc == SLSR_ENOMATCH ? 0 : rc;
+}
+
+int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
+                 select_visit *visit, void *ctx, struct slsr_err *err)
+{
+    struct slsr_range *range = NULL;
+
+    if (from >= to)
+        return 0;
+    int rc = open_range(sel, tool, from, to, &range, err);
+    if (rc == 0)
+        rc = walk(sel, tool, range, from, to, visit, ctx, err);
+    slsr_range_close(range);
+    return rc;
+}
+
+/* What lies across an end of the time is looked at frame by frame. */
+struct edges {
+    struct selection *sel;
+    struct slsr_spans spans;
+    bool no_memory;
+};
+
+static void note_edge(void *ctx, uint64_t from, uint64_t to)
+{
+    struct edges *edges = ctx;
+
+    if (!slsr_spans_add(&edges->spans, from, to))
+        edges->no_memory = true;
+}
+
+static bool want_stream(void *ctx, const struct slsr_stream *stream)
+{
+    return select_stream(((struct edges *)ctx)->sel, stream);
+}
+
+static bool add_one(void *ctx, const struct slsr_frame *frame)
+{
+    (void)frame;
+    ++*(uint64_t *)ctx;
+    return true;
+}
+
+int walk_count(struct selection *sel, struct tool *tool, uint64_t *frames, struct slsr_err *err)
+{
+    struct edges edges = {.sel = sel};
+    const struct slsr_count count = {.from = sel->from,
+                                     .to = sel->to,
+                                     .since_ns = sel->since_ns,
+                                     .until_ns = sel->until_ns,
+                                     .by_arrival = sel->by_arrival,
+                                     .want = tool->shard_count > 0 ? want_stream : NULL,
+                                     .edge = note_edge,
+                                     .ctx = &edges};
+
+    *frames = 0;
+    int rc = slsr_spool_count(tool->spool, &count, frames, err);
+    if (rc == 0 && edges.no_memory)
+        rc = slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    for (size_t i = 0; rc == 0 && i < edges.spans.count; i++)
+        rc = walk_forward(sel, tool, edges.spans.items[i].from, edges.spans.items[i].to, add_one,
+                          frames, err);
+    slsr_spans_free(&edges.spans);
+    return rc;
 }
 
 /* Positions of the selected frames of one block. */
@@ -116,8 +181,8 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
               struct slsr_err *err)
 {
     struct positions block = {0};
+    struct slsr_range *range = NULL;
     uint64_t high = sel->to;
-    int rc = 0;
 
     *seq = sel->from;
     if ((!sel->filtered && !sel->stated) || n == 0) {
@@ -128,10 +193,11 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
     block.seqs = malloc(COUNT_BLOCK * sizeof(*block.seqs));
     if (block.seqs == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
+    int rc = open_range(sel, tool, sel->from, sel->to, &range, err);
     while (rc == 0 && high > sel->from && !slsr_stop_requested(&tool->stop)) {
         uint64_t low = high - sel->from > COUNT_BLOCK ? high - COUNT_BLOCK : sel->from;
         block.count = 0;
-        rc = walk_forward(sel, tool, low, high, note_position, &block, err);
+        rc = walk(sel, tool, range, low, high, note_position, &block, err);
         if (rc == 0 && block.count >= n) {
             *seq = block.seqs[block.count - n];
             break;
@@ -139,6 +205,7 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
         n -= block.count;
         high = low;
     }
+    slsr_range_close(range);
     free(block.seqs);
     return rc;
 }
@@ -211,16 +278,17 @@ int walk_reverse(struct selection *sel, struct tool *tool, select_visit *visit, 
                  struct slsr_err *err)
 {
     struct copies *copies = calloc(1, sizeof(*copies));
+    struct slsr_range *range = NULL;
     uint64_t high = sel->to;
     bool more = true;
-    int rc = 0;
 
     if (copies == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
-    while (more && high > sel->from && !slsr_stop_requested(&tool->stop)) {
+    int rc = open_range(sel, tool, sel->from, sel->to, &range, err);
+    while (rc == 0 && more && high > sel->from && !slsr_stop_requested(&tool->stop)) {
         uint64_t low = high - sel->from > REVERSE_BLOCK ? high - REVERSE_BLOCK : sel->from;
         copies->count = copies->used = 0;
-        rc = walk_forward(sel, tool, low, high, copy_frame, copies, err);
+        rc = walk(sel, tool, range, low, high, copy_frame, copies, err);
         if (rc == 0 && copies->no_memory)
             rc = slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
         if (rc != 0)
@@ -231,6 +299,7 @@ int walk_reverse(struct selection *sel, struct tool *tool, select_visit *visit, 
         }
         high = low;
     }
+    slsr_range_close(range);
     free(copies->bytes);
     free(copies);
     return rc;
