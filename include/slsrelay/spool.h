@@ -188,6 +188,11 @@ struct slsr_source_state {
     int64_t since_ms; /* wall clock: since when it is so */
     uint32_t shards;  /* that the relay works on */
     uint32_t stuck_shards; /* of these with a trouble of their own */
+    /* The service deletes what it received longer ago than that; 0: not known. */
+    int64_t retention_s;
+    /* Wall clock: what it received before has been pulled from all of these shards (to a minute);
+     * 0: not known. Unpulled logs are deleted from pulled_to_ms + retention_s on. */
+    int64_t pulled_to_ms;
 };
 /* The relay's word on a logstore; on disk on return. Any thread. */
 int slsr_spool_source_note(struct slsr_spool *spool, const struct slsr_source_state *state,

@@ -58,6 +58,8 @@ struct consume_shard_figures {
     uint32_t shard;
     bool readonly;
     int64_t lag_s; /* -1 unknown */
+    int64_t
+        pulled_to_ms; /* wall clock: what the service received before has been pulled; 0 unknown */
     struct consume_note note;
 };
 struct consume_figures {

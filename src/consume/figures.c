@@ -71,8 +71,12 @@ int consume_figures(struct consume *g, struct consume_figures *out, struct slsr_
     for (size_t i = 0; out->shards != NULL && i < g->worker_count; i++) {
         const struct worker *w = g->workers[i];
 
-        out->shards[out->shard_count++] = (struct consume_shard_figures){
-            .shard = w->shard, .readonly = w->readonly, .lag_s = w->lag_s, .note = w->note};
+        out->shards[out->shard_count++] =
+            (struct consume_shard_figures){.shard = w->shard,
+                                           .readonly = w->readonly,
+                                           .lag_s = w->lag_s,
+                                           .pulled_to_ms = w->pulled_to_ms,
+                                           .note = w->note};
     }
     pthread_mutex_unlock(&g->lock);
     if (out->shards == NULL)

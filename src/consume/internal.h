@@ -18,6 +18,7 @@ struct worker {
     _Atomic bool readonly; /* split or merged: its end must be reported once */
     _Atomic bool done;     /* the thread has finished completely */
     _Atomic int64_t lag_s;
+    _Atomic int64_t pulled_to_ms;
     struct consume_note note; /* under group->lock */
 };
 

@@ -130,6 +130,8 @@ static void note_lag(struct run *r, const struct client_pull *pull, uint32_t las
 
     r->lag_s = at_end ? 0 : then > 0 && then < now_s ? now_s - then : 0;
     r->w->lag_s = r->lag_s;
+    if (at_end || then > 0)
+        r->w->pulled_to_ms = (at_end || then > now_s ? now_s : then) * 1000;
 }
 
 /* Hands the free lane to the writer once the other one is on disk. `position`: the checkpoint. */

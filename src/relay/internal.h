@@ -41,7 +41,7 @@ struct relay {
     struct slsr_err fatal; /* first one wins; code 0: none */
     struct watch watch;
     struct metrics *metrics;
-    struct survey *survey;           /* only with metrics: nobody else wants to know */
+    struct survey *survey;
     struct slsr_source_state *noted; /* of each consumer, as the spool has it */
     struct watchdog *watchdog;
     int64_t next_sample_ms; /* monotonic */
@@ -57,6 +57,8 @@ int relay_register_targets(struct relay *relay, const struct slsr_config *config
                            struct slsr_err *err);
 
 /* --- service.c: what happens while it runs --- */
+/* Before the first tick: recalls what an earlier run noted of the sources. */
+void service_begin(struct relay *relay);
 /* Sample, status line for systemd: whatever is due. */
 void service_tick(struct relay *relay);
 

@@ -91,6 +91,9 @@ int page_write(FILE *out, const struct watch *watch, struct slsr_err *err);
 struct survey;
 /* NULL when it cannot start: then that figure is missing. config is borrowed until survey_stop. */
 struct survey *survey_start(const struct slsr_config *config);
+/* Of the n-th logstore of the configuration, counted over all sources; 0: not known (yet), also
+ * without a survey. Any thread. */
+int64_t survey_retention_s(const struct survey *survey, size_t n);
 void survey_stop(struct survey *survey); /* NULL is fine */
 
 /* --- metrics.c: the server --- */

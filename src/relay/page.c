@@ -122,6 +122,21 @@ static void figure(FILE *out, const char *id, const char *value, const char *lab
             label);
 }
 
+/* Logs that are about to be lost in the service, because nobody pulls them. */
+static void source_expiry(FILE *out, const struct page *p, const struct slsr_source_state *source)
+{
+    enum { BEHIND_S = 150 }; /* less is no backlog: the stored position is up to a minute old */
+    const int64_t left_s = slsr_source_expires_s(source, p->status.now_ms);
+    char text[PAGE_TEXT];
+
+    if (left_s < 0 || slsr_source_behind_s(source, p->status.now_ms) < BEHIND_S)
+        return;
+    fputs("<p class=\"note\"><b>", out);
+    page_html(out, source->logstore);
+    fprintf(out, ":</b> oldest unpulled data expires in SLS in <strong>%s</strong></p>\n",
+            page_duration(text, (double)left_s));
+}
+
 static void source_card(FILE *out, const struct page *p)
 {
     const struct slsr_status *s = &p->status;
@@ -144,6 +159,7 @@ static void source_card(FILE *out, const struct page *p)
     for (size_t i = 0; i < s->source_count; i++) {
         const struct slsr_source_state *source = &s->sources[i];
 
+        source_expiry(out, p, source);
         if (source->error[0] == '\0')
             continue;
         fputs("<p class=\"note\"><b>", out);

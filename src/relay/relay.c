@@ -346,8 +346,8 @@ static void serve(struct relay *relay)
     bool end = false;
 
     progress_begin("sls-relay"); /* so the kernel calls the process */
-    if (relay->metrics != NULL)
-        relay->survey = survey_start(relay->config);
+    service_begin(relay);
+    relay->survey = survey_start(relay->config);
     relay->watch.ready = true;
     notify_systemd("READY=1");
     while (!end && !slsr_stop_requested(&relay->pull_stop)) {
@@ -356,6 +356,7 @@ static void serve(struct relay *relay)
     }
     relay->watch.ready = false;
     survey_stop(relay->survey);
+    relay->survey = NULL;
     diag(SLSR_LOG_NOTICE, "relay", "stopping: no more pulls, delivering what is spooled");
 }
 

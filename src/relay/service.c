@@ -11,6 +11,32 @@
 #include "base/clock.h"
 #include "base/progress.h"
 
+/* What an earlier run knew of the n-th logstore and this one cannot know until it has pulled. */
+static void recall(struct relay *relay, size_t n, const char *project, const char *logstore,
+                   const struct slsr_source_state *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].project, project) == 0 && strcmp(list[i].logstore, logstore) == 0) {
+            relay->noted[n].retention_s = list[i].retention_s;
+            relay->noted[n].pulled_to_ms = list[i].pulled_to_ms;
+        }
+}
+
+void service_begin(struct relay *relay)
+{
+    struct slsr_source_state *list = NULL;
+    size_t count = 0;
+    size_t n = 0;
+
+    if (slsr_spool_sources(relay->spool, &list, &count, NULL) != 0)
+        return;
+    for (size_t i = 0; i < relay->config->source_count; i++)
+        for (size_t j = 0; j < relay->config->sources[i].logstore_count; j++)
+            recall(relay, n++, relay->config->sources[i].project,
+                   relay->config->sources[i].logstores[j], list, count);
+    free(list);
+}
+
 /* "3 of 4 targets up; 1,234 frames behind" */
 static void say_status(struct relay *relay)
 {
@@ -38,26 +64,44 @@ static void say_status(struct relay *relay)
 }
 
 /* The group's trouble, or the first of a shard. */
-static void sum_up(const struct consume_figures *figures, struct slsr_source_state *out)
+static void sum_up(const struct consume_figures *figures, const struct slsr_source_state *noted,
+                   struct slsr_source_state *out)
 {
     const struct consume_note *note = &figures->note;
 
     *out = (struct slsr_source_state){.shards = (uint32_t)figures->shard_count};
     for (size_t i = 0; i < figures->shard_count; i++) {
         const struct consume_note *own = &figures->shards[i].note;
+        const int64_t to_ms = figures->shards[i].pulled_to_ms;
 
+        if (to_ms > 0 && (out->pulled_to_ms == 0 || to_ms < out->pulled_to_ms))
+            out->pulled_to_ms = to_ms;
         if (own->error[0] == '\0')
             continue;
         if (note->error[0] == '\0')
             note = own;
         out->stuck_shards++;
     }
+    if (out->pulled_to_ms == 0) /* nothing pulled since the start */
+        out->pulled_to_ms = noted->pulled_to_ms;
     snprintf(out->project, sizeof out->project, "%s", figures->project);
     snprintf(out->logstore, sizeof out->logstore, "%s", figures->logstore);
     snprintf(out->consumer_group, sizeof out->consumer_group, "%s", figures->group);
     snprintf(out->state, sizeof out->state, "%s", note->state);
     snprintf(out->error, sizeof out->error, "%.*s", (int)sizeof out->error - 1, note->error);
     out->since_ms = note->since_ms;
+}
+
+/* Worth a transaction? Not that a minute more has been pulled a second later. */
+static bool same(const struct slsr_source_state *a, const struct slsr_source_state *b)
+{
+    enum { PULLED_STEP_MS = 60000 };
+    const int64_t moved_ms = a->pulled_to_ms - b->pulled_to_ms;
+
+    return strcmp(a->state, b->state) == 0 && strcmp(a->error, b->error) == 0 &&
+           a->shards == b->shards && a->stuck_shards == b->stuck_shards &&
+           a->retention_s == b->retention_s && (a->pulled_to_ms == 0) == (b->pulled_to_ms == 0) &&
+           moved_ms < PULLED_STEP_MS && moved_ms > -PULLED_STEP_MS;
 }
 
 /* Tells the spool, and so every tool, how reading fares: when that has changed. */
@@ -72,10 +116,12 @@ static void note_sources(struct relay *relay)
 
         if (consume_figures(relay->consumers[i], &figures, NULL) != 0)
             continue;
-        sum_up(&figures, &state);
+        sum_up(&figures, noted, &state);
         consume_figures_free(&figures);
-        if (strcmp(state.state, noted->state) == 0 && strcmp(state.error, noted->error) == 0 &&
-            state.shards == noted->shards && state.stuck_shards == noted->stuck_shards)
+        state.retention_s = survey_retention_s(relay->survey, i);
+        if (state.retention_s == 0)
+            state.retention_s = noted->retention_s;
+        if (same(&state, noted))
             continue;
         if (slsr_spool_source_note(relay->spool, &state, NULL) == 0)
             *noted = state; /* else again in a second */

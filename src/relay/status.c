@@ -3,19 +3,45 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "slsrelay/control.h"
 #include "slsrelay/status.h"
 
 #include "base/clock.h"
 #include "base/json.h"
+
+static int count_marks(struct slsr_target_figures *target, struct slsr_spool *spool,
+                       struct slsr_err *err)
+{
+    const struct {
+        enum slsr_mark kind;
+        uint64_t *out;
+    } kinds[] = {{SLSR_MARK_HOLD, &target->held_frames},
+                 {SLSR_MARK_WANTED, &target->held_frames},
+                 {SLSR_MARK_DEAD, &target->dead_frames},
+                 {SLSR_MARK_RESEND, &target->resend_frames}};
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct slsr_spans spans = {0};
+
+        rc = slsr_marks_read(spool, kinds[i].kind, target->state.name, &spans, err);
+        *kinds[i].out += slsr_spans_frames(&spans);
+        slsr_spans_free(&spans);
+    }
+    return rc;
+}
 
 static int read_target(struct slsr_target_figures *target, const struct slsr_status *status,
                        struct slsr_spool *spool, struct slsr_err *err)
 {
     struct slsr_target_state *state = &target->state;
     int64_t arrival_ms = 0;
-    const int rc = slsr_spool_backlog(spool, state->acked, &target->backlog_frames,
-                                      &target->backlog_bytes, &arrival_ms, err);
+    int rc = slsr_spool_backlog(spool, state->acked, &target->backlog_frames,
+                                &target->backlog_bytes, &arrival_ms, err);
 
+    if (rc != 0)
+        return rc;
+    rc = count_marks(target, spool, err);
     if (rc != 0)
         return rc;
     target->oldest_age_s = target->next_retry_s = target->eta_s = -1;
@@ -101,6 +127,9 @@ void slsr_status_write_target(FILE *out, const struct slsr_target_figures *targe
     fprintf(out,
             ",\"sent_frames\":%" PRIu64 ",\"resent_frames\":%" PRIu64 ",\"reconnects\":%" PRIu64,
             state->sent_frames, state->resent_frames, state->reconnects);
+    fprintf(out,
+            ",\"held_frames\":%" PRIu64 ",\"dead_frames\":%" PRIu64 ",\"resend_frames\":%" PRIu64,
+            target->held_frames, target->dead_frames, target->resend_frames);
     fputc('}', out);
 }
 
@@ -132,7 +161,26 @@ void slsr_status_write_source(FILE *out, const struct slsr_source_state *source,
     fprintf(out, ",\"shards\":%" PRIu32 ",\"stuck_shards\":%" PRIu32, source->shards,
             source->stuck_shards);
     json_put_text(out, "last_error", source->error);
+    json_put_number(out, "retention_s", source->retention_s > 0 ? source->retention_s : -1);
+    json_put_number(out, "oldest_unpulled_age_s", slsr_source_behind_s(source, now_ms));
+    json_put_number(out, "expires_s", slsr_source_expires_s(source, now_ms));
     fputc('}', out);
+}
+
+int64_t slsr_source_behind_s(const struct slsr_source_state *source, int64_t now_ms)
+{
+    if (source->pulled_to_ms <= 0)
+        return -1;
+    return now_ms > source->pulled_to_ms ? (now_ms - source->pulled_to_ms) / 1000 : 0;
+}
+
+int64_t slsr_source_expires_s(const struct slsr_source_state *source, int64_t now_ms)
+{
+    const int64_t behind_s = slsr_source_behind_s(source, now_ms);
+
+    if (behind_s < 0 || source->retention_s <= 0)
+        return -1;
+    return source->retention_s > behind_s ? source->retention_s - behind_s : 0;
 }
 
 void slsr_status_write_totals(FILE *out, const struct slsr_spool_stat *stat)

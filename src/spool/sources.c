@@ -37,6 +37,8 @@ int slsr_spool_source_note(struct slsr_spool *spool, const struct slsr_source_st
     pack_u64(&pack, (uint64_t)state->since_ms);
     pack_u64(&pack, state->shards);
     pack_u64(&pack, state->stuck_shards);
+    pack_u64(&pack, (uint64_t)state->retention_s);
+    pack_u64(&pack, (uint64_t)state->pulled_to_ms);
     pack_seal(&pack);
     data = (MDB_val){pack.n, pack.data};
     rc = books_end(txn, mdb_put(txn, spool->books.sources, &key, &data, 0));
@@ -59,6 +61,10 @@ static bool decode(MDB_val data, struct slsr_source_state *out)
     out->since_ms = (int64_t)unpack_u64(&in);
     out->shards = (uint32_t)unpack_u64(&in);
     out->stuck_shards = (uint32_t)unpack_u64(&in);
+    if (!in.bad && in.left > 0) { /* a relay that did not know them yet has no such fields */
+        out->retention_s = (int64_t)unpack_u64(&in);
+        out->pulled_to_ms = (int64_t)unpack_u64(&in);
+    }
     return !in.bad;
 }
 

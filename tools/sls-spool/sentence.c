@@ -67,6 +67,57 @@ static void spool_line(const struct slsr_status *figures)
     printf("; %s\n", stat->live ? "relay is running" : "no relay running");
 }
 
+/* Logs that wait in the service: said when reading is behind or nobody reads. Pulling rests a
+ * moment between two looks, and the stored position is a minute old: less is not behind. */
+enum { BEHIND_S = 150 };
+
+static bool expiry(const struct slsr_status *figures, const struct slsr_source_state *source,
+                   char out[TEXT_SMALL], int64_t *left_s)
+{
+    *left_s = slsr_source_expires_s(source, figures->now_ms);
+    if (*left_s < 0 ||
+        (figures->stat.live && slsr_source_behind_s(source, figures->now_ms) < BEHIND_S))
+        return false;
+    cli_text_duration(out, *left_s);
+    return true;
+}
+
+static void say_expiry(int64_t left_s, const char *left)
+{
+    enum { SOON_S = 86400 };
+
+    if (coloured() && left_s < SOON_S)
+        fputs(RED, stdout);
+    if (left_s == 0)
+        fputs("oldest unpulled data is expiring in SLS now", stdout);
+    else
+        printf("oldest unpulled data expires in SLS in %s", left);
+    if (coloured() && left_s < SOON_S)
+        fputs("\x1b[0m", stdout);
+}
+
+/* Of all logstores the one that loses first. */
+static void first_expiry(const struct slsr_status *figures)
+{
+    int64_t least_s = -1;
+    char text[TEXT_SMALL];
+    char least[TEXT_SMALL] = "";
+
+    for (size_t i = 0; i < figures->source_count; i++) {
+        int64_t left_s;
+
+        if (!expiry(figures, &figures->sources[i], text, &left_s) ||
+            (least_s >= 0 && left_s >= least_s))
+            continue;
+        least_s = left_s;
+        memcpy(least, text, sizeof(least));
+    }
+    if (least_s < 0)
+        return;
+    fputs(", ", stdout);
+    say_expiry(least_s, least);
+}
+
 /* Seconds until there is no room, as things have been going; -1: not in sight, or not known. */
 static int64_t full_in_s(struct tool *tool, const struct slsr_status *figures)
 {
@@ -189,6 +240,8 @@ static int target_line(struct tool *tool, const struct slsr_status *figures,
             cli_text_duration(text, full_s);
             printf(", spool full in %s", text);
         }
+        if (state->phase != SLSR_PHASE_UP)
+            first_expiry(figures);
     }
     rc = marks(tool, state->name, err);
     fputc('\n', stdout);
@@ -237,13 +290,20 @@ static int losses(struct tool *tool, const struct slsr_status *figures, struct s
 static void source_line(const struct slsr_status *figures, const struct slsr_source_state *source)
 {
     char since[TEXT_SMALL];
+    char left[TEXT_SMALL];
+    int64_t left_s;
 
     fputs("source ", stdout);
     cli_text_escape(stdout, slsr_bytes_of(source->project), 0);
     fputc('/', stdout);
     cli_text_escape(stdout, slsr_bytes_of(source->logstore), 0);
+    const bool waits = expiry(figures, source, left, &left_s);
     if (!figures->stat.live) {
-        puts(": no relay runs");
+        fputs(": no relay runs", stdout);
+        fputs(waits ? ", " : "", stdout);
+        if (waits)
+            say_expiry(left_s, left);
+        fputc('\n', stdout);
         return;
     }
     cli_text_duration(since, figures->now_ms > source->since_ms
@@ -253,6 +313,10 @@ static void source_line(const struct slsr_status *figures, const struct slsr_sou
            source->shards == 1 ? "" : "s");
     if (source->stuck_shards > 0)
         printf(", %" PRIu32 " of them stuck", source->stuck_shards);
+    if (waits) {
+        fputs(", ", stdout);
+        say_expiry(left_s, left);
+    }
     if (source->error[0] != '\0') {
         fputs(": ", stdout);
         cli_text_escape(stdout, slsr_bytes_of(source->error), 0);
