@@ -38,6 +38,9 @@ struct slsr_job {
  * ones go when there are more than 100. SLSR_EPERM: the spool cannot be written. */
 int slsr_job_add(struct slsr_spool *spool, struct slsr_job *job, const struct slsr_spans *within,
                  struct slsr_err *err);
+/* Makes a job that has ended, in whatever way, the caller's: running, with job->pid, unless its
+ * record has changed since `job` was read. SLSR_EBUSY: it has, somebody else goes on with it. */
+int slsr_job_claim(struct slsr_spool *spool, struct slsr_job *job, struct slsr_err *err);
 /* Stores state, cursor, done, pid and error; sets updated_ms and stop_wanted from the spool. */
 int slsr_job_update(struct slsr_spool *spool, struct slsr_job *job, struct slsr_err *err);
 /* Asks the process that runs it to stop. SLSR_ENOMATCH: no such job. */

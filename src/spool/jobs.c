@@ -190,6 +190,34 @@ int slsr_job_update(struct slsr_spool *spool, struct slsr_job *job, struct slsr_
     return failed(spool, books_end(txn, rc), err);
 }
 
+int slsr_job_claim(struct slsr_spool *spool, struct slsr_job *job, struct slsr_err *err)
+{
+    struct slsr_job stored;
+    MDB_txn *txn;
+    bool changed = false;
+    int rc = books_begin(spool, true, &txn, err);
+
+    if (rc != 0)
+        return rc;
+    rc = get(spool, txn, job->id, &stored);
+    if (rc == 0) {
+        changed = stored.updated_ms != job->updated_ms || stored.state != job->state;
+        job->state = SLSR_JOB_RUNNING;
+        job->stop_wanted = false;
+        /* never the same twice, whatever the clock does */
+        job->updated_ms =
+            clock_wall_ms() > stored.updated_ms ? clock_wall_ms() : stored.updated_ms + 1;
+        if (!changed)
+            rc = put(spool, txn, job);
+    }
+    rc = books_end(txn, rc);
+    if (rc == 0 && changed)
+        return slsr_fail(err, SLSR_EBUSY,
+                         "job %llu: another process goes on with it: see replay --list",
+                         (unsigned long long)job->id);
+    return failed(spool, rc, err);
+}
+
 int slsr_job_stop(struct slsr_spool *spool, uint64_t id, struct slsr_err *err)
 {
     struct slsr_job job;

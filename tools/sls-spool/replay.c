@@ -168,6 +168,8 @@ static uint64_t settled_frames(const struct replay *replay)
 
     if (replay->settled > replay->seen)
         return replay->offered;
+    if (!replay->sel.filtered && !replay->sel.stated) /* all of them count */
+        return replay->settled > replay->first ? replay->settled - replay->first : 0;
     for (size_t i = 0; i < replay->passed_count; i++)
         if (replay->passed[i].seq < replay->settled)
             frames = replay->passed[i].offered;
