@@ -3,8 +3,8 @@
 
 The same logs go through two relays: one that nobody looks at, and one with a `tail -f`, a `grep`, and a
 `cat` that is stopped with SIGSTOP while its reader does not read. Both files must come out alike: a
-reader that sleeps pins no page. Meanwhile every verb that looks answers, completion knows the names,
-and afterwards the spool is sound.
+reader that sleeps pins no page. Meanwhile every verb that looks answers, and afterwards the
+spool is sound.
 """
 import json
 import os
@@ -60,19 +60,6 @@ def look(rig, name):
         check(done.returncode in (0, 1), f"{words} under load: {done.returncode} {done.stderr}")
 
 
-def completion(rig, name):
-    script = os.path.join(harness.ROOT, "etc", "completion", "sls-spool.bash")
-    ask = f"""
-        . {script}; PATH={rig.bin}:$PATH
-        t() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _sls_spool; echo "${{COMPREPLY[*]}}"; }}
-        t sls-spool -D {rig.path(name)} pause -t ''; t sls-spool -D {rig.path(name)} list -s ''
-        t sls-spool rel"""
-    said = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=False,
-                          timeout=60 * harness.SLOW).stdout.splitlines()
-    check(said and said[0] == "siem" and "audit/0" in said[1] and said[2] == "release",
-          f"completion offers {said}")
-
-
 def test(rig):
     sink = rig.start_sink("--discard")
     quiet = relay_with(rig, "quiet", sink)
@@ -102,7 +89,6 @@ def test(rig):
     print(f"{watched['bytes']} bytes of frames; pages beside them: {normal} alone, {seen} with "
           f"three readers")
     check(seen - normal <= SLACK, f"readers made the files grow by {seen - normal} bytes")
-    completion(rig, "busy")
     check(busy.stop() == 0, "TERM did not end the relay with exit 0")
     spool(rig, "busy", "verify", "--deep")
 
