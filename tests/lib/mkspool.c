@@ -1,6 +1,7 @@
 /* Makes or extends a spool for tests: generated frames over some shards, at chosen times.
  *
- *   mkspool DIR FRAMES SHARDS FIRST_EVENT_TIME_S STEP_MS [hostile] [targets] [lz4] [batch=N] [size=N]
+ *   mkspool DIR FRAMES SHARDS FIRST_EVENT_TIME_S STEP_MS [hostile] [targets] [lz4] [batch=N]
+ * [size=N]
  *
  * Frame k (from 0, in this run) belongs to shard k / 10 % SHARDS (runs of ten, or of `batch`: one
  * batch each), has the event time FIRST + k * STEP and the text "<13>1 ... msg k". "hostile": every
@@ -167,7 +168,8 @@ int main(int argc, char **argv)
     uint64_t next;
 
     if (argc < 6) {
-        fputs("usage: mkspool DIR FRAMES SHARDS FIRST_S STEP_MS [hostile] [targets] [lz4]\n", stderr);
+        fputs("usage: mkspool DIR FRAMES SHARDS FIRST_S STEP_MS [hostile] [targets] [lz4]\n",
+              stderr);
         return 64;
     }
     config.path = argv[1];
