@@ -30,7 +30,8 @@ MEMBERS = {"seq", "time", "arrival", "project", "logstore", "shard", "cursor", "
 FIGURES = {"frames", "bytes", "oldest_seq", "newest_seq", "next_seq", "disk_bytes", "targets",
            "shards"}
 TARGET = {"name", "state", "acked_seq", "backlog_frames", "backlog_bytes", "oldest_age_s",
-          "last_error", "next_retry_s", "rate_frames_s", "eta_s"}
+          "last_error", "next_retry_s", "rate_frames_s", "eta_s", "held_frames", "dead_frames",
+          "resend_frames"}
 SHARD = {"project", "logstore", "shard", "cursor", "checkpoint", "lag_s"}
 
 
