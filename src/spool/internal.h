@@ -227,15 +227,16 @@ int segment_floor(MDB_cursor *cursor, uint64_t seq, MDB_val *key, MDB_val *data)
 bool spool_is_live(const struct slsr_spool *spool);                    /* does a relay hold LOCK? */
 struct stream *stream_find(struct slsr_spool *spool, const char *key); /* lock held */
 struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key, size_t key_len);
-/* Names of the stream with this id, from the checkpoints of seg when it is new to us; NULL:
- * unknown. Views into `name`. Lock not held. */
+/* Names of the stream with this id, from the checkpoints of seg when it is new to us.
+ * SLSR_ECORRUPT: unknown; or they cannot be read. `stream` has views into the rest. Lock not held.
+ */
 struct stream_name {
     struct slsr_stream stream;
     char project[SLSR_NAME_MAX + 1];
     char logstore[SLSR_NAME_MAX + 1];
 };
-const struct slsr_stream *stream_lookup(struct slsr_spool *spool, struct segment *seg, uint32_t id,
-                                        struct stream_name *name);
+int stream_lookup(struct slsr_spool *spool, struct segment *seg, uint32_t id,
+                  struct stream_name *name, struct slsr_err *err);
 /* At least so many ids are taken. Lock held, or no threads yet. */
 void streams_reserve(struct slsr_spool *spool, size_t count);
 void spool_announce(struct slsr_spool *spool); /* wakes news descriptors; lock held */

@@ -35,10 +35,8 @@ struct slsr_range {
     uint32_t *run_ends; /* the same for the last run, from its start; second half of the block */
     size_t ends_size;
     unsigned char small[LEAF_BYTES];
-    char project[SLSR_NAME_MAX + 1];
-    char logstore[SLSR_NAME_MAX + 1];
-    uint32_t shard;
-    uint32_t stream; /* id that the names above belong to */
+    struct stream_name name;
+    uint32_t stream; /* id that the name above belongs to */
     bool named;
     char base[SLSR_CURSOR_MAX + 1];
     char cursor[SLSR_CURSOR_MAX + 1];
@@ -149,10 +147,9 @@ static bool outside(const struct slsr_range *range, const struct layout_index *i
 {
     if (range->want != NULL) {
         struct stream_name name;
-        const struct slsr_stream *stream =
-            stream_lookup(range->spool, range->seg, index->stream, &name);
 
-        if (stream != NULL && !range->want(range->want_ctx, stream))
+        if (stream_lookup(range->spool, range->seg, index->stream, &name, NULL) == 0 &&
+            !range->want(range->want_ctx, &name.stream))
             return true;
     }
     if (!range->timed)
@@ -522,31 +519,15 @@ static int want_chunk(struct slsr_range *range, struct slsr_err *err)
 
 static int name_stream(struct slsr_range *range, struct slsr_err *err)
 {
-    struct slsr_spool *spool = range->spool;
     const uint32_t id = range->chunk.header.stream;
-    const struct stream *stream;
-    int rc = 0;
+    int rc;
 
     if (range->named && range->stream == id)
         return 0;
-    pthread_mutex_lock(&spool->lock);
-    stream = id < spool->stream_count ? spool->streams[id] : NULL;
-    if ((stream == NULL || !stream->used) && spool->mode == SLSR_SPOOL_READ) {
-        rc = segment_load_streams(spool, range->seg, err);
-        stream = id < spool->stream_count ? spool->streams[id] : NULL;
-    }
-    if (rc == 0 && (stream == NULL || !stream->used))
-        rc = slsr_fail(err, SLSR_ECORRUPT, "frame %llu belongs to unknown stream %u",
-                       (unsigned long long)range->seq, id);
-    if (rc == 0) {
-        memcpy(range->project, stream->project, sizeof range->project);
-        memcpy(range->logstore, stream->logstore, sizeof range->logstore);
-        range->shard = stream->shard;
-        range->stream = id;
-        range->named = true;
-    }
-    pthread_mutex_unlock(&spool->lock);
-    return rc;
+    rc = stream_lookup(range->spool, range->seg, id, &range->name, err);
+    range->named = rc == 0;
+    range->stream = id;
+    return rc == 0 ? 0 : slsr_wrap(err, rc, "frame %llu", (unsigned long long)range->seq);
 }
 
 int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct slsr_err *err)
@@ -571,7 +552,7 @@ int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct s
     frame->arrival_ms = range->chunk.header.arrival_ms;
     frame->time_s = meta.time_s;
     frame->time_ns = meta.time_ns;
-    frame->stream = (struct slsr_stream){range->project, range->logstore, range->shard};
+    frame->stream = range->name.stream;
     if (range->cursor_group != meta.group) {
         cursor_of_group(range->base, meta.group, range->cursor);
         range->cursor_group = meta.group;

@@ -40,25 +40,27 @@ int notes_load(struct slsr_spool *spool, struct slsr_err *err)
                : env_fail(err, rc, "cannot read the shard notes of %s", spool->config.path);
 }
 
-const struct slsr_stream *stream_lookup(struct slsr_spool *spool, struct segment *seg, uint32_t id,
-                                        struct stream_name *name)
+int stream_lookup(struct slsr_spool *spool, struct segment *seg, uint32_t id,
+                  struct stream_name *name, struct slsr_err *err)
 {
     const struct stream *stream;
-    bool found;
+    int rc = 0;
 
     pthread_mutex_lock(&spool->lock);
     stream = id < spool->stream_count ? spool->streams[id] : NULL;
-    if ((stream == NULL || !stream->used) && spool->mode == SLSR_SPOOL_READ &&
-        segment_load_streams(spool, seg, NULL) == 0)
+    if ((stream == NULL || !stream->used) && spool->mode == SLSR_SPOOL_READ) {
+        rc = segment_load_streams(spool, seg, err);
         stream = id < spool->stream_count ? spool->streams[id] : NULL;
-    found = stream != NULL && stream->used;
-    if (found) {
+    }
+    if (rc == 0 && (stream == NULL || !stream->used))
+        rc = slsr_fail(err, SLSR_ECORRUPT, "stream %u is unknown", id);
+    if (rc == 0) {
         memcpy(name->project, stream->project, sizeof name->project);
         memcpy(name->logstore, stream->logstore, sizeof name->logstore);
         name->stream = (struct slsr_stream){name->project, name->logstore, stream->shard};
     }
     pthread_mutex_unlock(&spool->lock);
-    return found ? &name->stream : NULL;
+    return rc;
 }
 
 int slsr_spool_shard_note(struct slsr_spool *spool, const struct slsr_stream *stream,

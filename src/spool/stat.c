@@ -171,36 +171,3 @@ int slsr_spool_backlog(struct slsr_spool *spool, uint64_t seq, uint64_t *frames,
              (uint64_t)index.bytes * (seq - first) / (index.count > 0 ? index.count : 1);
     return 0;
 }
-
-/* Sequences [first, next) that the spool holds now; a reading tool looks at the disk. */
-int slsr_spool_bounds(struct slsr_spool *spool, uint64_t *oldest, uint64_t *next,
-                      struct slsr_err *err)
-{
-    struct segment *seg = NULL;
-    int rc = 0;
-
-    pthread_mutex_lock(&spool->lock);
-    if (spool->mode == SLSR_SPOOL_READ)
-        rc = segments_refresh(spool, err);
-    *oldest = spool->segment_count > 0 ? spool->segments[0]->first : 1;
-    *next = spool->next_seq;
-    pthread_mutex_unlock(&spool->lock);
-    if (rc != 0 || spool->mode == SLSR_SPOOL_WRITE)
-        return rc;
-    rc = segment_acquire(spool, UINT64_MAX, &seg, err);
-    if (rc == 0)
-        rc = segment_tail(seg, err);
-    if (rc == 0)
-        *next = seg->next;
-    if (rc == SLSR_ECORRUPT) { /* the newest is damaged: what lies before it can be read */
-        pthread_mutex_lock(&spool->lock);
-        *next = spool->segment_count > 0 ? spool->segments[spool->segment_count - 1]->first : 1;
-        if (*next > *oldest)
-            rc = 0;
-        pthread_mutex_unlock(&spool->lock);
-    }
-    segment_release(spool, seg);
-    return rc == SLSR_ENOMATCH
-               ? slsr_fail(err, SLSR_ENOSPOOL, "%s holds no frames yet", spool->config.path)
-               : rc;
-}

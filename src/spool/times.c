@@ -188,17 +188,15 @@ static void weigh_chunk(struct census *c, struct segment *seg, uint64_t first,
                         const struct layout_index *index)
 {
     const uint64_t behind = first + index->count;
-    const struct slsr_stream *stream;
     struct stream_name name;
 
     if (c->count->want != NULL) {
-        stream = stream_lookup(c->spool, seg, index->stream, &name);
-        if (stream == NULL) {
+        if (stream_lookup(c->spool, seg, index->stream, &name, NULL) != 0) {
             c->count->edge(c->count->ctx, first > c->count->from ? first : c->count->from,
                            behind < c->count->to ? behind : c->count->to);
             return;
         }
-        if (!c->count->want(c->count->ctx, stream))
+        if (!c->count->want(c->count->ctx, &name.stream))
             return;
     }
     if (c->count->by_arrival)

@@ -184,7 +184,7 @@ def test_figures(rig):
     targets = {target["name"]: target for target in status["targets"]}
     check(set(targets) == {"siem", "archive"}, f"targets {targets}")
     for target in targets.values():
-        check(set(target) == TARGET and target["state"] == "stopped", f"target {target}")
+        check(TARGET <= set(target) and target["state"] == "stopped", f"target {target}")
     siem, archive = targets["siem"], targets["archive"]
     check((siem["acked_seq"], siem["backlog_frames"]) == (50, 50), f"siem {siem}")
     check(siem["backlog_bytes"] >= sum(len(message(k)) for k in range(50, 100)), f"siem {siem}")
