@@ -4,17 +4,19 @@
 The same logs go through two relays: one that nobody looks at, and one with a `tail -f`, a `grep`, and a
 `cat` that is stopped with SIGSTOP while its reader does not read. Both files must come out alike: a
 reader that sleeps pins no page. Meanwhile every verb that looks answers, and afterwards the
-spool is sound.
+spool is sound. The full size: SLSR_LOOK_S=60 with as many SLSR_LOGS as that takes.
 """
 import json
 import os
 import signal
 import subprocess
+import time
 
 import harness
 from harness import check, wait_until
 
 LOGS = harness.env_number("SLSR_LOGS", 30000)
+LOOK_S = harness.env_number("SLSR_LOOK_S", 0)  # keep the cat stopped at least so long
 SLACK = 2 * (256 * 1024 + 8192)  # two chunks with their pages
 
 
@@ -40,7 +42,7 @@ def wait_all(rig, name, relay):
         now = status(rig, name)
         return now if now and now["next_seq"] == LOGS + 1 and now["targets"] and \
             now["targets"][0]["backlog_frames"] == 0 else None
-    return wait_until(f"{name} has taken and sent all", ask, 180, 0.2)
+    return wait_until(f"{name} has taken and sent all", ask, 180 + 3 * LOOK_S, 0.2)
 
 
 def overhead(rig, name, now):
@@ -76,8 +78,10 @@ def test(rig):
         with subprocess.Popen([*argv, "cat"], stdout=subprocess.PIPE) as cat:
             cat.stdout.read(1000)
             cat.send_signal(signal.SIGSTOP)
+            stopped = time.monotonic()
             look(rig, "busy")
             watched = wait_all(rig, "busy", busy)
+            stopped_s = time.monotonic() - stopped
             seen = overhead(rig, "busy", watched)
             cat.send_signal(signal.SIGCONT)
             cat.kill()
@@ -88,6 +92,8 @@ def test(rig):
     check(watched["frames"] == alone["frames"] == LOGS, "other frames")
     print(f"{watched['bytes']} bytes of frames; pages beside them: {normal} alone, {seen} with "
           f"three readers")
+    print(f"the cat was stopped for {stopped_s:.0f} s of writing")
+    check(stopped_s >= LOOK_S, f"{LOOK_S} s wanted: give more SLSR_LOGS")
     check(seen - normal <= SLACK, f"readers made the files grow by {seen - normal} bytes")
     check(busy.stop() == 0, "TERM did not end the relay with exit 0")
     spool(rig, "busy", "verify", "--deep")
