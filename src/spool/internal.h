@@ -185,8 +185,8 @@ void segment_bury(struct slsr_spool *spool, struct segment *seg);
 void segments_close_buried(struct slsr_spool *spool);
 /* Clears the slots of readers that died, in everything that is open. Lock not held. */
 void segments_clear_readers(struct slsr_spool *spool);
-/* First sequence of the segment behind the one that seq lies in, seq + 1 when there is none. */
-uint64_t segment_end(struct slsr_spool *spool, uint64_t seq);
+/* First sequence of the segment behind the one that seq lies in, `otherwise` when there is none. */
+uint64_t segment_end(struct slsr_spool *spool, uint64_t seq, uint64_t otherwise);
 void segment_release(struct slsr_spool *spool, struct segment *seg);
 int segment_open(struct slsr_spool *spool, struct segment *seg, bool write, struct slsr_err *err);
 void segment_close(struct segment *seg);

@@ -30,6 +30,9 @@ enum {
     FLAG_INTEGERKEY = 8
 };
 static const uint32_t MAGIC = 0xBEEFC0DE;
+/* Pages that a transaction took last and gave back again are counted and were never written. */
+static const uint64_t UNWRITTEN_MAX = 1024 * 1024 * 1024;
+static const uint64_t MAP_MAX = (uint64_t)1 << 44; /* an address space takes several of them */
 static const uint64_t NO_PAGE = UINT64_MAX;
 
 struct meta {
@@ -51,6 +54,9 @@ struct check {
     uint64_t file_bytes;
     struct meta meta;
     uint64_t visited;
+    bool keyed; /* a leaf of this tree had a key: last_key, which the next one exceeds */
+    uint64_t last_key;
+    unsigned char *used; /* a bit for each page up to the last one: it has its place */
     struct slsr_err *err;
 };
 
@@ -82,6 +88,21 @@ static int bad(const struct check *c, uint64_t page, const char *what)
 {
     return slsr_fail(c->err, SLSR_ECORRUPT, "%s: page %llu %s", c->path, (unsigned long long)page,
                      what);
+}
+
+/* Each page has one place: in a tree, under a large value or in a free list. One that were free as
+ * well would be written over. The pages are in the file. */
+static int claim(const struct check *c, uint64_t page, uint64_t from, uint64_t count)
+{
+    for (uint64_t i = from; i < from + count; i++) {
+        unsigned char *byte = &c->used[i / 8];
+        const unsigned char bit = (unsigned char)(1U << (i % 8));
+
+        if ((*byte & bit) != 0)
+            return bad(c, page, "leads to a page that has another place, too");
+        *byte |= bit;
+    }
+    return 0;
 }
 
 static int read_at(const struct check *c, uint64_t offset, unsigned char *out, size_t size)
@@ -130,6 +151,10 @@ static int read_meta(const struct check *c, unsigned number, uint32_t page_bytes
         return bad(c, number, "gives a page size that cannot be");
     if ((meta->flags & (FLAG_INTEGERKEY | 1)) != FLAG_INTEGERKEY) /* 1: map at a fixed address */
         return bad(c, number, "has flags that we never set");
+    if (meta->last_page > (c->file_bytes + UNWRITTEN_MAX) / meta->page_bytes)
+        return bad(c, number, "counts more pages than the file has");
+    if (host64(p + HEAD_BYTES + 16) > MAP_MAX)
+        return bad(c, number, "gives a size of the mapping that cannot be");
     return 0;
 }
 
@@ -159,6 +184,7 @@ int pages_check_metas(const char *path, struct slsr_err *err)
             close(c.fd);
         return 0; /* LMDB says better what is wrong */
     }
+    c.file_bytes = (uint64_t)st.st_size;
     do /* a busy writer may commit between the two reads */
         rc = check_metas_once(&c);
     while (rc != 0 && ++c.visited < 5);
@@ -174,7 +200,7 @@ static int check_value(const struct check *c, uint64_t page, uint64_t pgno, uint
         (pgno + pages) * c->meta.page_bytes > c->file_bytes + c->meta.page_bytes - 1 ||
         pgno * c->meta.page_bytes + HEAD_BYTES + size > c->file_bytes)
         return bad(c, page, "points to a value outside of the file");
-    return 0;
+    return claim(c, page, pgno, pages);
 }
 
 /* A list of free pages: a count, then numbers that fall. Only the writer reads it. */
@@ -191,6 +217,8 @@ static int check_free_list(const struct check *c, uint64_t page, const unsigned 
 
         if (number < 2 || number >= above)
             return bad(c, page, "holds a free list with impossible pages");
+        if (claim(c, page, number, 1) != 0)
+            return SLSR_ECORRUPT;
         above = number;
     }
     return 0;
@@ -274,9 +302,12 @@ static int check_nodes(struct check *c, const struct db *db, uint64_t pgno, unsi
             if (key != 8)
                 return bad(c, pgno, "has a key that is no number");
             number = host64(node + NODE_BYTES);
-            if (i > (leaf ? 0U : 1U) && number <= last)
+            if (leaf ? c->keyed && number <= c->last_key : i > 1 && number <= last)
                 return bad(c, pgno, "has keys out of order");
             last = number;
+            if (leaf)
+                c->last_key = number;
+            c->keyed = c->keyed || leaf;
         }
         if (leaf) {
             rc = check_leaf_node(c, pgno, node, size - at, kind);
@@ -303,8 +334,9 @@ static int check_page(struct check *c, const struct db *db, uint64_t pgno, unsig
 
     if (pgno < 2 || pgno > c->meta.last_page)
         return bad(c, pgno, "is asked for, but lies outside of the file");
-    if (++c->visited > c->meta.last_page)
-        return bad(c, pgno, "is part of a tree that is larger than the file");
+    rc = claim(c, pgno, pgno, 1);
+    if (rc != 0)
+        return rc;
     p = malloc(size);
     if (p == NULL)
         return slsr_fail(c->err, SLSR_ENOMEM, "no memory to check %s", c->path);
@@ -333,6 +365,7 @@ static int check_tree(struct check *c, const struct db *db, unsigned kind)
         return db->depth == 0 && db->entries == 0 ? 0 : bad(c, 0, "knows a tree without its root");
     if (db->depth == 0 || db->depth > DEPTH_MAX)
         return bad(c, db->root, "is the root of a tree of impossible depth");
+    c->keyed = false;
     rc = check_page(c, db, db->root, 1, kind, &entries);
     if (rc == 0 && entries != db->entries)
         rc = bad(c, db->root, "is the root of a tree with another number of entries");
@@ -354,6 +387,8 @@ int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err 
         rc = read_meta(&c, (unsigned)(txnid % 2), first.page_bytes, &c.meta);
     if (rc == 0 && c.meta.txnid != txnid)
         return slsr_fail(err, SLSR_ENOMATCH, "%s has moved on", path);
+    if (rc == 0 && (c.used = calloc(c.meta.last_page / 8 + 1, 1)) == NULL)
+        rc = slsr_fail(err, SLSR_ENOMEM, "no memory to check %s", path);
     if (rc == 0) {
         db = db_of(c.meta.dbs[0]);
         db.flags = FLAG_INTEGERKEY;
@@ -364,6 +399,7 @@ int pages_check_trees(int fd, const char *path, uint64_t txnid, struct slsr_err 
         rc = db.flags == 0 ? check_tree(&c, &db, KIND_MAIN)
                            : bad(&c, txnid % 2, "has a main database with flags that we never set");
     }
+    free(c.used);
     return rc;
 }
 

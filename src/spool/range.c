@@ -5,7 +5,7 @@
  * good after the transaction; smaller ones share a leaf page that moves, so they are copied out.
  * What is in memory is read through the mapping, what is not past the page cache (window.c). A
  * chunk that fails its checksum is reported once and skipped by the next call; only what the
- * mapping shows counts for that. */
+ * mapping shows counts for that. size: the walk and what it does about damage are one state. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -388,6 +388,30 @@ static bool segment_outside(const struct slsr_range *range)
            (int64_t)sum.min_time_s * 1000 >= range->until_ms;
 }
 
+/* The segment after the range's own, or none. */
+static bool next_segment(struct slsr_range *range, uint64_t *first)
+{
+    *first = segment_end(range->spool, range->seg->first, 0);
+    return *first != 0;
+}
+
+/* Over a gap to the chunk at `first`. True: no chunk lies behind its segment, so that key was
+ * another one once (the segment's last, for one before it would be out of order: pages.c). */
+static bool misplaced(struct slsr_range *range, uint64_t first, uint64_t bytes,
+                      struct slsr_err *err)
+{
+    const uint64_t from = range->seq;
+    uint64_t until;
+
+    range->seq = first;
+    if (!next_segment(range, &until) || first < until)
+        return false;
+    range->seq = until;
+    quarantine_chunk(range->spool, from, until, bytes, "the key of their chunk is damaged");
+    slsr_fail(err, SLSR_ECORRUPT, "spool %s: a damaged key", range->spool->config.path);
+    return true;
+}
+
 /* Loads the chunk with range->seq, or the next one behind a gap, from the range's segment.
  * ENOMATCH: this segment has none. */
 static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
@@ -395,6 +419,7 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
     MDB_cursor *cursor = NULL;
     MDB_val key = {0};
     MDB_val data = {0};
+    bool lost;
     int rc;
 
     if (segment_outside(range))
@@ -412,16 +437,12 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
 
         if (below(range, first, &data)) {
             rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
-            if (rc == 0) {
+            if (rc == 0)
                 first = env_key(&key);
-                if (range->seq < first)
-                    range->seq = first;
-            }
         }
-        if (rc == 0 && first > range->seq)
-            range->seq = first;
-        if (rc == 0 && range->seq < range->to) {
-            rc = load_value(range, cursor, key, data, err);
+        lost = rc == 0 && first > range->seq && misplaced(range, first, data.mv_size, err);
+        if (lost || (rc == 0 && range->seq < range->to)) {
+            rc = lost ? SLSR_ECORRUPT : load_value(range, cursor, key, data, err);
             mdb_cursor_close(cursor);
             end(range);
             return rc;
@@ -441,21 +462,6 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     return env_fail(err, rc, "cannot read spool %s at frame %llu", range->spool->config.path,
                     (unsigned long long)range->seq);
-}
-
-/* The segment after the range's own, or none. */
-static bool next_segment(struct slsr_range *range, uint64_t *first)
-{
-    bool found = false;
-
-    pthread_mutex_lock(&range->spool->lock);
-    for (size_t i = 0; i < range->spool->segment_count && !found; i++)
-        if (range->spool->segments[i]->first > range->seg->first) {
-            *first = range->spool->segments[i]->first;
-            found = true;
-        }
-    pthread_mutex_unlock(&range->spool->lock);
-    return found;
 }
 
 static int load(struct slsr_range *range, struct slsr_err *err)
@@ -490,7 +496,7 @@ static int load(struct slsr_range *range, struct slsr_err *err)
             leave_segment(range);
             rc = segment_acquire(range->spool, range->seq, &range->seg, err);
             if (rc == SLSR_ECORRUPT) /* a tool: the relay sets it aside; both pass it */
-                range->seq = segment_end(range->spool, range->seq);
+                range->seq = segment_end(range->spool, range->seq, range->seq + 1);
             if (rc != 0)
                 return rc;
             if (range->seq < range->seg->first)

@@ -271,9 +271,9 @@ bool segment_peek(struct slsr_spool *spool, uint64_t seq, uint64_t *first,
     return there;
 }
 
-uint64_t segment_end(struct slsr_spool *spool, uint64_t seq)
+uint64_t segment_end(struct slsr_spool *spool, uint64_t seq, uint64_t otherwise)
 {
-    uint64_t end = seq + 1;
+    uint64_t end = otherwise;
 
     pthread_mutex_lock(&spool->lock);
     for (size_t i = 0; i < spool->segment_count; i++)

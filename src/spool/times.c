@@ -264,12 +264,12 @@ int slsr_spool_count(struct slsr_spool *spool, const struct slsr_count *count, u
         if (segment_peek(spool, c.at, &first, &sum) && count_whole(&c, first, &sum))
             continue;
         rc = segment_acquire(spool, c.at, &seg, err);
-        end = segment_end(spool, c.at);
+        end = segment_end(spool, c.at, c.at + 1);
         if (rc == 0)
             rc = segment_tail(seg, err);
         if (rc == 0) {
             c.at = seg->first > c.at ? seg->first : c.at;
-            end = seg->next > c.at ? seg->next : segment_end(spool, c.at);
+            end = seg->next > c.at ? seg->next : segment_end(spool, c.at, c.at + 1);
             rc = count_in_segment(&c, seg);
             if (rc != 0)
                 rc = env_fail(err, rc, "cannot search spool %s", spool->config.path);
