@@ -32,7 +32,7 @@ struct world {
     struct receiver *rx; /* NULL: the test has its own */
     struct slsr_target_state last;
     unsigned frames, fds;
-    int64_t since_ms, pause_ms;
+    _Atomic int64_t since_ms, pause_ms; /* the receiver tells them as well */
     bool resumed, appended;
     int turn;
     enum slsr_target_phase stop_at;
