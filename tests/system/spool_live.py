@@ -23,7 +23,8 @@ SLACK = 2 * (256 * 1024 + 8192)  # two chunks with their pages
 def relay_with(rig, name, sink, *sim):
     rig.start_sim("--generate", str(LOGS), "--seed", "7", *sim)
     config = rig.config(sink.port, f"{name}.json", spool__path=rig.path(name),
-                        source__consumer_group=name)
+                        source__consumer_group=name, spool__max_size="60GiB",
+                        spool__retention_size="100%")
     return rig.start_relay(config, name=name)
 
 
