@@ -239,8 +239,7 @@ static void start(struct world **out, bool tls)
                                             .host = host,
                                             .port = ntohs(a.sin_port),
                                             .connect_timeout_ms = 10000,
-                                            .stall_timeout_ms =
-                                                0, /* the wound clock outruns a busy machine */
+                                            .stall_timeout_ms = 120000,
                                             .proof_interval_ms = 10000,
                                             .retry_initial_ms = 250,
                                             .retry_max_ms = 60000,
@@ -306,8 +305,10 @@ static int until_broken(struct world *w)
 
     while (rc == 0) {
         rc = transport_turn(w->t, clock_mono_ms(), &err);
-        if (!serve(w))
+        if (!serve(w)) {
+            poll(NULL, 0, 2); /* the wound clock shall not outrun the kernel on a busy machine */
             clock_wind(STEP_MS);
+        }
     }
     return rc;
 }
