@@ -5,7 +5,7 @@
  * good after the transaction; smaller ones share a leaf page that moves, so they are copied out.
  * What is in memory is read through the mapping, what is not past the page cache (window.c). A
  * chunk that fails its checksum is reported once and skipped by the next call; only what the
- * mapping shows counts for that. size: the walk and what it does about damage are one state. */
+ * mapping shows counts for that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -388,11 +388,10 @@ static bool segment_outside(const struct slsr_range *range)
            (int64_t)sum.min_time_s * 1000 >= range->until_ms;
 }
 
-/* The segment after the range's own, or none. */
-static bool next_segment(struct slsr_range *range, uint64_t *first)
+/* Where the segment after the range's own begins; UINT64_MAX: there is none. */
+static uint64_t next_segment(const struct slsr_range *range)
 {
-    *first = segment_end(range->spool, range->seg->first, 0);
-    return *first != 0;
+    return segment_end(range->spool, range->seg->first, UINT64_MAX);
 }
 
 /* Over a gap to the chunk at `first`. True: no chunk lies behind its segment, so that key was
@@ -401,10 +400,10 @@ static bool misplaced(struct slsr_range *range, uint64_t first, uint64_t bytes,
                       struct slsr_err *err)
 {
     const uint64_t from = range->seq;
-    uint64_t until;
+    const uint64_t until = next_segment(range);
 
     range->seq = first;
-    if (!next_segment(range, &until) || first < until)
+    if (first < until)
         return false;
     range->seq = until;
     quarantine_chunk(range->spool, from, until, bytes, "the key of their chunk is damaged");
@@ -466,22 +465,17 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
 
 static int load(struct slsr_range *range, struct slsr_err *err)
 {
-    uint64_t oldest;
-    uint64_t next;
+    uint64_t oldest, next, first;
     int rc;
 
     range->loaded = false;
     if (range->spool->mode == SLSR_SPOOL_WRITE && range->seq >= range->spool->next_seq)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
-    if (range->seg != NULL && range->seq >= range->seg->first) {
-        uint64_t first;
-
-        /* the usual case: the next chunk lies in the same segment, no look at the directory */
-        if (!next_segment(range, &first) || range->seq < first) {
-            rc = load_from_segment(range, err);
-            if (rc != SLSR_ENOMATCH)
-                return rc;
-        }
+    /* the usual case: the next chunk lies in the same segment, no look at the directory */
+    if (range->seg != NULL && range->seq >= range->seg->first && range->seq < next_segment(range)) {
+        rc = load_from_segment(range, err);
+        if (rc != SLSR_ENOMATCH)
+            return rc;
     }
     rc = slsr_spool_bounds(range->spool, &oldest, &next, err);
     if (rc != 0)
@@ -489,10 +483,8 @@ static int load(struct slsr_range *range, struct slsr_err *err)
     if (range->seq < oldest)
         range->seq = oldest;
     while (range->seq < next && range->seq < range->to) {
-        uint64_t first;
-
         if (range->seg == NULL || range->seq < range->seg->first ||
-            (next_segment(range, &first) && range->seq >= first)) {
+            range->seq >= next_segment(range)) {
             leave_segment(range);
             rc = segment_acquire(range->spool, range->seq, &range->seg, err);
             if (rc == SLSR_ECORRUPT) /* a tool: the relay sets it aside; both pass it */
@@ -505,7 +497,8 @@ static int load(struct slsr_range *range, struct slsr_err *err)
         rc = load_from_segment(range, err);
         if (rc != SLSR_ENOMATCH)
             return rc;
-        if (range->seq >= range->to || !next_segment(range, &first))
+        first = next_segment(range);
+        if (range->seq >= range->to || first == UINT64_MAX)
             break;
         range->seq = first > range->seq ? first : range->seq;
     }
