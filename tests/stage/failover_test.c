@@ -28,7 +28,7 @@ enum { SHARDS = 4, SERVERS = 2 };
 static char siem[] = "siem", loopback[] = "127.0.0.1", one_test[] = "one.test";
 
 struct world {
-    char dir[64];
+    char dir[FRAMES_DIR];
     struct slsr_spool *spool;
     struct slsr_stop stop;
     struct slsr_target_config target;
@@ -93,17 +93,12 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
 
 static void setup(struct world *w, unsigned frames)
 {
-    struct slsr_spool_config config = {.path = w->dir, .max_size_bytes = 256 << 20};
     struct slsr_err err;
 
     memset(w, 0, sizeof *w);
     w->fds = frames_open_fds();
-    snprintf(w->dir, sizeof w->dir, "/tmp/failover-test-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
-    if (slsr_spool_open(&w->spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
-        fail_msg("%s", err.text);
+    frames_spool(&w->spool, w->dir, frames, SHARDS);
     assert_int_equal(slsr_stop_init(&w->stop, &err), 0);
-    frames_fill(w->spool, 1, frames, SHARDS);
     w->frames = frames;
     for (int i = 0; i < SERVERS; i++) {
         w->rx[i] = calloc(1, sizeof *w->rx[i]);
@@ -112,21 +107,11 @@ static void setup(struct world *w, unsigned frames)
     }
     snprintf(w->second, sizeof w->second, "127.0.0.1:%d", w->rx[1]->port);
     w->servers[0] = w->second;
-    w->target = (struct slsr_target_config){.name = siem,
-                                            .protocol = SLSR_TCP,
-                                            .host = loopback,
-                                            .port = w->rx[0]->port,
-                                            .servers = w->servers,
-                                            .server_count = 1,
-                                            .failback_after_ms = 100,
-                                            .connect_timeout_ms = 5000,
-                                            .dead_timeout_ms = 20000,
-                                            .stall_timeout_ms = 60000,
-                                            .settle_ms = 100,
-                                            .proof_interval_ms = 200,
-                                            .retry_initial_ms = 50,
-                                            .retry_max_ms = 100,
-                                            .retry_multiplier = 2};
+    w->target = frames_target();
+    w->target.port = w->rx[0]->port;
+    w->target.servers = w->servers;
+    w->target.server_count = 1;
+    w->target.failback_after_ms = 100;
     no_names = false;
     count_reset();
 }

@@ -52,6 +52,35 @@ void frames_fill(struct slsr_spool *spool, unsigned first, unsigned count, unsig
     slsr_batch_fini(&batch);
 }
 
+void frames_spool(struct slsr_spool **spool, char dir[FRAMES_DIR], unsigned count, unsigned shards)
+{
+    struct slsr_spool_config config = {.path = dir, .max_size_bytes = 256 << 20};
+    struct slsr_err err;
+
+    snprintf(dir, FRAMES_DIR, "/tmp/slsr-stage-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    if (slsr_spool_open(spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
+        fail_msg("%s", err.text);
+    frames_fill(*spool, 1, count, shards);
+}
+
+struct slsr_target_config frames_target(void)
+{
+    static char siem[] = "siem", loopback[] = "127.0.0.1";
+
+    return (struct slsr_target_config){.name = siem,
+                                       .protocol = SLSR_TCP,
+                                       .host = loopback,
+                                       .connect_timeout_ms = 5000,
+                                       .dead_timeout_ms = 20000,
+                                       .stall_timeout_ms = 60000,
+                                       .settle_ms = 100,
+                                       .proof_interval_ms = 200,
+                                       .retry_initial_ms = 50,
+                                       .retry_max_ms = 100,
+                                       .retry_multiplier = 2};
+}
+
 unsigned frames_open_fds(void)
 {
     DIR *dir = opendir("/proc/self/fd");

@@ -3,9 +3,15 @@
 #ifndef STAGE_FRAMES_H
 #define STAGE_FRAMES_H
 
+#include "slsrelay/config.h"
 #include "slsrelay/spool.h"
 
-enum { FRAMES_TURN = 50 };
+enum { FRAMES_TURN = 50, FRAMES_DIR = 64 };
+
+/* A spool in a new folder of /tmp, which it names in `dir`; frames 1..count are in it. */
+void frames_spool(struct slsr_spool **spool, char dir[FRAMES_DIR], unsigned count, unsigned shards);
+/* A TCP target "siem" on the loopback interface that settles and tries again fast. */
+struct slsr_target_config frames_target(void);
 
 /* Appends frames first, first + 1 ... of different lengths, FRAMES_TURN of each shard in turn.
  * Their sequence is their number when nothing else is in the spool. */

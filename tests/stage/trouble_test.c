@@ -22,10 +22,8 @@
 #include "slsrelay/deliver.h"
 #include "transport/relp_frame.h"
 
-static char siem[] = "siem", loopback[] = "127.0.0.1";
-
 struct world {
-    char dir[64];
+    char dir[FRAMES_DIR];
     struct slsr_spool *spool;
     struct slsr_stop stop;
     struct slsr_target_config target;
@@ -41,29 +39,15 @@ struct world {
 
 static void setup(struct world *w, unsigned frames, struct receiver *rx)
 {
-    struct slsr_spool_config config = {.path = w->dir, .max_size_bytes = 256 << 20};
     struct slsr_err err;
 
     memset(w, 0, sizeof *w);
     w->fds = frames_open_fds();
-    snprintf(w->dir, sizeof w->dir, "/tmp/trouble-test-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
-    if (slsr_spool_open(&w->spool, &config, SLSR_SPOOL_WRITE, &err) != 0)
-        fail_msg("%s", err.text);
+    frames_spool(&w->spool, w->dir, frames, 1);
     assert_int_equal(slsr_stop_init(&w->stop, &err), 0);
-    frames_fill(w->spool, 1, frames, 1);
     w->frames = frames;
-    w->target = (struct slsr_target_config){.name = siem,
-                                            .protocol = SLSR_TCP,
-                                            .host = loopback,
-                                            .connect_timeout_ms = 60000,
-                                            .dead_timeout_ms = 20000,
-                                            .stall_timeout_ms = 60000,
-                                            .settle_ms = 100,
-                                            .proof_interval_ms = 200,
-                                            .retry_initial_ms = 50,
-                                            .retry_max_ms = 100,
-                                            .retry_multiplier = 2};
+    w->target = frames_target();
+    w->target.connect_timeout_ms = 60000;
     w->rx = rx;
     if (rx != NULL) {
         receiver_bind(rx);
