@@ -6,7 +6,7 @@ and merges, two consumers share the shards, and every ordered fault comes exactl
 Then the recorded session of an official client is sent again, on a clock that goes with it: each answer must
 have the recorded status, error code and shape, each heartbeat the recorded shards.
 Usage: sim_smoke.py PATH-OF-SLS-SIM [PATH-OF-VECTORS]"""
-import base64, email.utils, hashlib, hmac, http.client, json, os, signal, subprocess, sys, tempfile
+import base64, datetime, email.utils, hashlib, hmac, http.client, json, os, signal, subprocess, sys, tempfile
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -15,7 +15,8 @@ ID, SECRET = 'tester', 'tester-secret'
 
 
 class Sim:
-    def __init__(self, program, *args):
+    def __init__(self, program, *args, date=None):
+        self.date = date  # of every request, for a clock that stands
         self.proc = subprocess.Popen([program, '--listen', '127.0.0.1:0', *args],
                                      stdout=subprocess.PIPE, text=True)
         for line in self.proc.stdout:
@@ -45,7 +46,7 @@ class Sim:
     def call(self, method, path, query='', body=b'', headers=None, project='demo', date=None):
         """Signs and sends; returns status, headers, body."""
         h = {'x-log-apiversion': '0.6.0', 'x-log-signaturemethod': 'hmac-sha1',
-             'Date': date or email.utils.formatdate(usegmt=True),
+             'Date': date or self.date or email.utils.formatdate(usegmt=True),
              'Host': project + '.sls.example.com'}
         h.update(headers or {})
         if body:
@@ -182,6 +183,44 @@ def test_data(program):
     stats = sim.control('stats')
     assert stats['logstores'][0]['logs'] == 4 and stats['error_codes']['InvalidCursor'] == 5, stats
     sim.close()
+
+
+def all_of(sim, shard, count):
+    """The groups of a shard, pulled so many at a time: lists of groups, one behind the other."""
+    at, body = cursor(sim, shard), b''
+    while True:
+        at, groups, more = pull(sim, shard, at, count)
+        if groups == 0:
+            return body
+        body += more
+
+
+def test_promised(program):
+    """Generated logs that wait to be read are those that a state file makes the program write down."""
+    clock = ('--clock', '20250102T030405Z', '--access-key', ID + ':' + SECRET, '--seed', '9')
+    date = email.utils.format_datetime(datetime.datetime(2025, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
+                                       usegmt=True)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Sim(program, *clock, '--generate', '3333', '--state', os.path.join(folder, 'state'), date=date)
+        promised = Sim(program, *clock, '--generate', '3333', date=date)
+        for shard in (0, 1):
+            logs = all_of(written, shard, 1000)
+            assert len(logs) > 500000, 'a shard without logs'
+            for count in (1000, 7, 1000):
+                assert all_of(promised, shard, count) == logs, 'other logs when they are made late'
+        mine, theirs = [[(s['logs'], s['bytes'], s['end_cursor']) for s in sim.control('stats')['logstores'][0]['shards']]
+                        for sim in (promised, written)]
+        assert mine == theirs, (mine, theirs)
+        written.close()
+        promised.close()
+    many = Sim(program, *clock, '--generate', '20000000', date=date)  # 10 GB, if they were kept
+    with open('/proc/%d/status' % many.proc.pid) as status:
+        peak_kb = int(next(line for line in status if line.startswith('VmHWM')).split()[1])
+    assert peak_kb < 500000, 'logs were kept: %d kB' % peak_kb
+    end = cursor(many, 1, 'end')
+    last = base64.b64encode(str(int(base64.b64decode(end)) - 1).encode()).decode()
+    assert pull(many, 1, last, 1)[1] == 1, 'the newest group'
+    many.close()
 
 
 def test_groups(program):
@@ -480,7 +519,7 @@ def test_exit_codes(program):
 def main():
     if len(sys.argv) > 2:
         globals()['VECTORS'] = sys.argv[2]
-    for test in (test_data, test_groups, test_faults, test_payloads, test_recorded_session, test_exit_codes):
+    for test in (test_data, test_promised, test_groups, test_faults, test_payloads, test_recorded_session, test_exit_codes):
         test(os.path.abspath(sys.argv[1]))
         print('ok', test.__name__)
 

@@ -108,27 +108,47 @@ static const char *choose_compression(const struct request *r)
     return NULL;
 }
 
-static void collect(const struct shard *sh, const struct range *range, const struct spl *spl,
+/* The bytes of a group; a promised one is made into `made`, which they borrow. */
+static struct span read_group(struct shard *sh, struct log_group *g, struct buf *made)
+{
+    if (g->data != NULL)
+        return (struct span){g->data, g->n};
+    made->n = 0;
+    feed_make(&g->recipe, g->logs, made);
+    if (g->n == 0)
+        sh->bytes += made->n;
+    g->n = (uint32_t)made->n;
+    return (struct span){(const uint8_t *)made->p, made->n};
+}
+
+static bool fits(const struct pulled *p, const struct buf *raw, size_t n)
+{
+    /* What goes out is limited, and so is what one pull reads. */
+    return p->scanned == 0 || (raw->n + n <= PULL_RAW_MAX && p->scanned_n + n <= PULL_SCAN_MAX);
+}
+
+static void collect(struct shard *sh, const struct range *range, const struct spl *spl,
                     struct buf *raw, struct pulled *p)
 {
-    for (size_t i = range->first; i < range->limit; i++) {
-        const struct log_group *g = &sh->groups[i];
-        uint32_t passed = g->logs;
+    struct buf made = {0};
 
-        /* What goes out is limited, and so is what one pull reads. */
-        if (p->scanned != 0 &&
-            (raw->n + g->n > PULL_RAW_MAX || p->scanned_n + g->n > PULL_SCAN_MAX))
+    for (size_t i = range->first; i < range->limit && fits(p, raw, sh->groups[i].n); i++) {
+        struct span g = read_group(sh, &sh->groups[i], &made);
+        uint32_t passed = sh->groups[i].logs;
+
+        if (!fits(p, raw, g.n))
             break;
         if (spl == NULL)
-            wire_bytes(raw, 1, g->data, g->n);
+            wire_bytes(raw, 1, g.p, g.n);
         else
-            passed = spl_filter(spl, (struct span){g->data, g->n}, raw, &(uint32_t){0});
+            passed = spl_filter(spl, g, raw, &(uint32_t){0});
         p->groups += passed != 0 || spl == NULL;
         p->logs += passed;
         p->scanned++;
-        p->scanned_n += g->n;
-        p->scanned_logs += g->logs;
+        p->scanned_n += g.n;
+        p->scanned_logs += sh->groups[i].logs;
     }
+    buf_fini(&made);
     p->raw_n = raw->n;
 }
 

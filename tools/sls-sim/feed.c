@@ -1,7 +1,9 @@
 /* Where logs come from besides uploads: generated audit logs, and a JSON-lines file.
  *
  * A generated log depends on the seed and its number alone, so two runs agree in everything but the
- * time. Groups go round the shards; the n-th log carries n. */
+ * time. Groups go round the shards; the n-th log carries n. Logs that are all there from the
+ * beginning are made when they are read, each time anew: millions cost neither memory nor a start
+ * that takes minutes. With a state file they are made at once, for it has to hold them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,29 +109,39 @@ static void audit_log(struct buf *out, uint64_t seed, uint64_t n)
     content(out, "message", PICK(&s, messages));
 }
 
-/* Encodes logs [first, first + count) as one group and appends it to the next shard. */
+void feed_make(const struct recipe *r, uint32_t logs, struct buf *group)
+{
+    struct buf contents = {0};
+
+    for (uint64_t n = r->first; n < r->first + logs; n++) {
+        contents.n = 0;
+        audit_log(&contents, r->seed, n);
+        wire_log(group, (uint32_t)(r->made_us / 1000000),
+                 (uint32_t)(r->made_us % 1000000 * 1000 + (int64_t)(n % 1000)), &contents);
+    }
+    wire_bytes(group, 3, "audit", 5);
+    wire_bytes(group, 4, "10.0.0.1", 8);
+    wire_pair(group, 6, span_of("__hostname__"), span_of("audit-1"));
+    wire_pair(group, 6, span_of("__path__"), span_of("/var/log/audit/audit.log"));
+    buf_fini(&contents);
+}
+
+/* Appends logs [first, first + count) as one group to the next shard: made now, or promised. */
 static void append_generated(struct sim *sim, struct logstore *ls, const struct generate *g,
                              uint64_t first, uint64_t count)
 {
+    struct recipe recipe = {g->seed, first, sim_now_us(sim)};
+    bool later = g->per_second == 0 && sim->state_fd < 0;
     struct buf group = {0};
-    struct buf contents = {0};
     struct shard *sh;
-    int64_t now_us = sim_now_us(sim);
 
-    for (uint64_t n = first; n < first + count; n++) {
-        contents.n = 0;
-        audit_log(&contents, g->seed, n);
-        wire_log(&group, (uint32_t)(now_us / 1000000),
-                 (uint32_t)(now_us % 1000000 * 1000 + (int64_t)(n % 1000)), &contents);
-    }
-    wire_bytes(&group, 3, "audit", 5);
-    wire_bytes(&group, 4, "10.0.0.1", 8);
-    wire_pair(&group, 6, span_of("__hostname__"), span_of("audit-1"));
-    wire_pair(&group, 6, span_of("__path__"), span_of("/var/log/audit/audit.log"));
-    buf_fini(&contents);
+    if (!later)
+        feed_make(&recipe, (uint32_t)count, &group);
     pthread_mutex_lock(&sim->store.lock);
     sh = store_next_shard(ls);
-    if (sh != NULL)
+    if (sh != NULL && later)
+        shard_promise(sh, &recipe, (uint32_t)count);
+    else if (sh != NULL)
         api_append(sim, ls, sh, &group, (uint32_t)count, true);
     buf_fini(&group);
     pthread_mutex_unlock(&sim->store.lock);

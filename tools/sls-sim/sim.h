@@ -120,6 +120,7 @@ struct generate {
     uint64_t seed;
 };
 bool feed_parse_generate(const char *text, struct generate *g);
+void feed_make(const struct recipe *r, uint32_t logs, struct buf *group); /* appends to `group` */
 void feed_generate(struct sim *sim, struct logstore *ls, const struct generate *g);
 /* Both return an exit code, 0 = fine; they print their own error sentence. */
 int feed_load(struct sim *sim, struct logstore *ls, const char *path);

@@ -199,7 +199,8 @@ static void append(struct shard *sh, const void *data, size_t n, uint32_t logs, 
                    bool owned)
 {
     ARRAY_ROOM(sh->groups, sh->count, sh->size);
-    sh->groups[sh->count++] = (struct log_group){data, (uint32_t)n, logs, now_s, owned};
+    sh->groups[sh->count++] = (struct log_group){
+        .data = data, .n = (uint32_t)n, .logs = logs, .received_s = now_s, .owned = owned};
     sh->logs += logs;
     sh->bytes += n;
 }
@@ -212,6 +213,12 @@ void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, i
 void shard_take(struct shard *sh, void *data, size_t n, uint32_t logs, int64_t now_s)
 {
     append(sh, data, n, logs, now_s, true);
+}
+
+void shard_promise(struct shard *sh, const struct recipe *recipe, uint32_t logs)
+{
+    append(sh, NULL, 0, logs, recipe->made_us / 1000000, false);
+    sh->groups[sh->count - 1].recipe = *recipe;
 }
 
 static void drop_oldest(struct shard *sh)

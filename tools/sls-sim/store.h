@@ -1,6 +1,7 @@
 /* What the simulated service holds: projects, their logstores, shards with log groups.
  *
- * Log groups are kept as encoded protobuf until retention takes them, cursors count them. One
+ * Log groups are kept as encoded protobuf, or as the promise to make them, until retention takes
+ * them; cursors count them. One
  * lock (struct store) guards everything; functions expect it held unless they say so. */
 #ifndef SIM_STORE_H
 #define SIM_STORE_H
@@ -20,12 +21,20 @@ enum {
     PULL_RAW_MAX = 10 << 20, /* one answer; a single larger group still goes out */
 };
 
+/* What a group of generated logs is made from, see feed_make. */
+struct recipe {
+    uint64_t seed;
+    uint64_t first; /* number of its first log */
+    int64_t made_us;
+};
+
 struct log_group {
-    const uint8_t *data;
-    uint32_t n;
+    const uint8_t *data; /* NULL: promised, or gone by retention */
+    uint32_t n;          /* of a promised one: 0 until it was read once */
     uint32_t logs;
     int64_t received_s;
     bool owned; /* a heap block of its own, freed when retention takes it */
+    struct recipe recipe;
 };
 
 /* Prepared answer: groups [first, first + count) of a shard as one LZ4 block. */
@@ -128,6 +137,9 @@ uint64_t shard_end(const struct shard *sh);
 /* Appends one encoded group. shard_append borrows `data` (see store_keep), shard_take takes it. */
 void shard_append(struct shard *sh, const void *data, size_t n, uint32_t logs, int64_t now_s);
 void shard_take(struct shard *sh, void *data, size_t n, uint32_t logs, int64_t now_s);
+
+/* Appends a group that is made whenever it is read. */
+void shard_promise(struct shard *sh, const struct recipe *recipe, uint32_t logs);
 
 /* Retention: what was received before `before_s` goes, the begin cursor moves. */
 void shard_expire(struct shard *sh, int64_t before_s);
