@@ -226,6 +226,8 @@ struct slsr_config {
     size_t target_count;
     struct slsr_log_config log;
     char *metrics_listen;
+    char **metrics_hosts; /* names, besides our own, that a request may ask for by Host */
+    size_t metrics_host_count;
 };
 
 /* Where a value came from, and what is wrong with it. */

@@ -367,6 +367,25 @@ static void check_metrics(struct config_load *load)
                        "127.0.0.1 behind a proxy that asks for a password");
 }
 
+/* What a Host header could hold, without the port. */
+static void check_metrics_hosts(struct config_load *load)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    const struct slsr_config *config = load->config;
+    char item[CONFIG_PATH];
+
+    for (size_t i = 0; i < config->metrics_host_count; i++) {
+        const char *name = config->metrics_hosts[i];
+
+        (void)config_path_index(item, "$.metrics.allowed_hosts", i);
+        if (*name == '\0' || name[strspn(name, letters)] != '\0')
+            config_problem(load, item,
+                           "must be a host name alone, such as relay.example.com: no scheme, port "
+                           "or wildcard");
+    }
+}
+
 void config_check(struct config_load *load)
 {
     struct slsr_config *c = load->config;
@@ -387,4 +406,5 @@ void config_check(struct config_load *load)
     }
     check_spool(load);
     check_metrics(load);
+    check_metrics_hosts(load);
 }

@@ -192,6 +192,7 @@ static const struct option table[] = {
     NUMBER("log.max_size", OPT_SIZE, LOG(max_size_bytes), 0, TIB, "\"100MiB\"", "size at which the file is rotated; 0 never"),
     NUMBER("log.backups", OPT_INT, LOG(backups), 0, 1000, "5", "rotated files to keep"),
     TEXT("metrics.listen", CFG(metrics_listen), "null", "host:port for metrics, status and the page; a port alone is on loopback"),
+    LIST("metrics.allowed_hosts", CFG(metrics_hosts), "names, besides this machine's, under which it may be asked (Host header)"),
 };
 /* clang-format on */
 

@@ -330,6 +330,7 @@ struct list {
 FITS(slsr_source_config, logstores, logstore_count);
 FITS(slsr_target_config, servers, server_count);
 FITS(slsr_tls_config, fingerprints, fingerprint_count);
+FITS(slsr_config, metrics_hosts, metrics_host_count);
 
 static void free_list(struct list *list)
 {

@@ -3,6 +3,8 @@
  * Read-only and small: GET and HEAD alone, no request body, at most CONNECTIONS at a time, each
  * closed after IDLE_S of silence. When KEPT are open, the one whose last request is the oldest
  * makes room for a newcomer: those who open many, or never finish a request, push out each other.
+ * A request that means somebody else by its Host header is refused: a page that a browser got
+ * elsewhere must not read ours (host.c).
  * Names and counts go out, never a frame and never a secret (I6). One thread of libmicrohttpd
  * answers; a slow disk makes it slow, not the stages. */
 #include <arpa/inet.h>
@@ -234,6 +236,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         peer->asked_ms = clock_mono_ms();
     if (swallow(data_size, context, &rc))
         return rc;
+    if (!host_is_ours(
+            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
+            metrics->watch->config))
+        return say(connection, MHD_HTTP_MISDIRECTED_REQUEST,
+                   "the name in Host is not one of this endpoint: use an address or localhost, or "
+                   "add it to metrics.allowed_hosts");
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return say(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                    "only GET and HEAD: this is to look at");

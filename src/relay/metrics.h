@@ -96,6 +96,12 @@ struct survey *survey_start(const struct slsr_config *config);
 int64_t survey_retention_s(const struct survey *survey, size_t n);
 void survey_stop(struct survey *survey); /* NULL is fine */
 
+/* --- host.c --- */
+
+/* May the endpoint answer a request with this Host header (NULL: none)? Addresses, localhost, this
+ * machine's name, the host of metrics.listen and metrics.allowed_hosts, with or without a port. */
+bool host_is_ours(const char *host, const struct slsr_config *config);
+
 /* --- metrics.c: the server --- */
 
 struct metrics;

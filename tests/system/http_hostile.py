@@ -21,6 +21,7 @@ LOGS = 20000
 LORIS = 200
 FILES_MAX = 160  # sockets of the endpoint, and what the relay has open anyway
 GROWTH_MAX = 64 << 20
+KNOWN = "relay.example"  # metrics.allowed_hosts
 
 
 def connect(port):
@@ -45,7 +46,7 @@ def ask(port, data):
 
 
 def get(path, more=""):
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n".encode()
 
 
 def code(answer):
@@ -108,6 +109,21 @@ def crowds(scene):
     print(f"{wanted} idle and {LORIS} slow connections")
 
 
+def strangers(port):
+    """A browser that was led to evil.example, whose address became ours, gets nothing to read."""
+    for host, want in (("evil.example", 421), (f"evil.example:{port}", 421), ("localhost.evil.example", 421), ("", 421),
+                       (f"127.0.0.1:{port}", 200), ("[::1]", 200), (f"LOCALHOST:{port}", 200), (KNOWN, 200),
+                       (f"{KNOWN}:{port}", 200), (f"not-{KNOWN}", 421), (socket.gethostname(), 200)):
+        for path in ("/", "/metrics", "/status", "/history", "/healthz", "/nothing"):
+            answer = ask(port, get(path).replace(b"localhost", host.encode()))
+            right = 404 if want == 200 and path == "/nothing" else want
+            check(code(answer) == right, f"{path} of host {host!r}: {answer[:200]}")
+            check(want == 200 or (answer.count(b"metrics.allowed_hosts") == 1 and len(answer) < 1000),
+                  f"{path} of host {host!r}: {answer}")
+    answer = ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+    check(code(answer) == 200, f"without Host: {answer[:200]}")
+
+
 def requests(scene):
     port = scene.port
     check(code(ask(port, get("/" + "a" * (1 << 20)))) in (0, 400, 413, 414, 431), "a long request line")
@@ -115,19 +131,21 @@ def requests(scene):
     check(code(ask(port, get("/metrics", "X: a\r\n" * 200000))) in (0, 400, 413, 431), "many headers")
     scene.well("long requests")
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"):
-        answer = ask(port, f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+        answer = ask(port, f"{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
                      .encode())
         check(code(answer) == 405 and b"Allow: GET, HEAD" in answer, f"{method}: {answer[:200]}")
-    endless = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    endless = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     check(code(ask(port, endless.encode() + b"10000\r\n" + (b"a" * 65536 + b"\r\n10000\r\n") * 64)) in (0, 405),
           "a body without an end")
     scene.well("other methods")
+
+    strangers(port)
 
     head = ask(port, get("/healthz").replace(b"GET", b"HEAD"))
     whole = ask(port, get("/healthz"))
     check(code(head) == 200 and head.endswith(b"\r\n\r\n") and b"Content-Length: 3\r\n" in head and
           whole.endswith(b"\r\n\r\nok\n"), f"HEAD: {head}; GET: {whole}")
-    many = ask(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 99 + get("/readyz"))
+    many = ask(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 99 + get("/readyz"))
     check(len(re.findall(rb"HTTP/1\.1 200 ", many)) == 100, f"pipelined: {len(many)} bytes, {many.count(b'HTTP/1')} answers, {many[:200]}")
 
     for path in ("/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/metrics/../status",
@@ -152,7 +170,7 @@ def requests(scene):
 def test(rig):
     rig.start_sim("--generate", f"{LOGS}@1000", shards=2)
     sink = rig.start_sink("--output", rig.path("out"))
-    relay = rig.start_relay(rig.config(sink.port, metrics={"listen": "127.0.0.1:0"}))
+    relay = rig.start_relay(rig.config(sink.port, metrics={"listen": "127.0.0.1:0", "allowed_hosts": [KNOWN]}))
     rig.wait_spooled(100)
     scene = Scene(relay)
     crowds(scene)

@@ -84,6 +84,10 @@ static const struct bad table[] = {
     {"{\"targets\": [{\"retry\": {\"initial\": \"2s\",\n\"max\": \"1s\"}}]}",
      "$.targets[0].retry.max:2", "retry.initial"},
     {"{\"metrics\": {\"listen\": \"127.0.0.1:x\"}}", "$.metrics.listen:1", "HOST:PORT"},
+    {"{\"metrics\": {\"allowed_hosts\": [\"a.example\",\n\"b.example:9464\"]}}",
+     "$.metrics.allowed_hosts[1]:2", "host name alone"},
+    {"{\"metrics\": {\"allowed_hosts\": [\"*.example\"]}}", "$.metrics.allowed_hosts[0]:1",
+     "host name alone"},
     /* lists and maps */
     {"{\"format\": {\"severity_rules\": \"x\"}}", "$.format.severity_rules:1", "list of texts"},
     {"{\"format\": {\"fields\": {\"include\": [\"a\",\n[]]}}}", "$.format.fields.include[1]:2",

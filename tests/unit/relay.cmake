@@ -1,0 +1,1 @@
+slsr_unit(relay_host_test relay_host_test.c)
