@@ -28,6 +28,14 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
                     enum slsr_spool_mode mode, struct slsr_err *err);
 void slsr_spool_close(struct slsr_spool *spool); /* flushes ack positions; NULL is fine */
 
+/* For a program that opened the spool for reading and writes orders into its books: a wait for a
+ * relay that stands still inside a transaction of its own ends after `seconds`. Then `over` is
+ * called in a thread of the spool's; the caller's thread hangs and nothing of its transaction
+ * happens, so `over` ends the process and must not return. Set once, before the first order; without
+ * it such a wait has no limit. */
+void slsr_spool_patience(struct slsr_spool *spool, unsigned seconds, void (*over)(void *ctx),
+                         void *ctx);
+
 /* --- writing (consume) --- */
 
 /* A batch on its way to the disk; the caller's, zeroed, untouched until settle returns. */

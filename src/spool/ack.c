@@ -54,7 +54,8 @@ static int open_databases(struct slsr_spool *spool, const char *path, bool write
         env_reserve(spool->ack_env, ACK_RESERVE);
         mdb_reader_check(spool->ack_env, &dead);
     }
-    rc = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, &txn);
+    rc = write ? patience_begin(spool, spool->ack_env, &txn)
+               : mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, &txn);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "t", write ? MDB_CREATE : 0, &spool->ack_targets);
     if (rc == 0)

@@ -66,7 +66,8 @@ int books_begin(struct slsr_spool *spool, bool write, MDB_txn **txn, struct slsr
     else if (!spool->books.open)
         rc = slsr_fail(err, SLSR_ENOMATCH, "spool %s has no books yet", spool->config.path);
     if (rc == 0) {
-        const int lmdb = mdb_txn_begin(spool->ack_env, NULL, write ? 0 : MDB_RDONLY, txn);
+        const int lmdb = write ? patience_begin(spool, spool->ack_env, txn)
+                               : mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, txn);
 
         if (lmdb == MDB_PANIC)
             spool->books.broken = true;

@@ -170,6 +170,9 @@ struct slsr_spool {
     uint64_t seen_generation;     /* keeper: last order that it has heard of */
     uint64_t trimmed_to;          /* keeper: marks below were forgotten */
     _Atomic uint64_t marks_floor; /* nothing from here on may be given back */
+    unsigned patience_s;          /* a tool waits so long for the writer lock (patience.c) */
+    void (*patience_over)(void *ctx);
+    void *patience_ctx;
 };
 
 /* segment.c */
@@ -273,6 +276,9 @@ void early_end(struct early *early);
 /* cache.c. The writer, after each commit that ends before end_seq: pages that nobody needs go back.
  */
 void cache_give_back(struct slsr_spool *spool, const struct segment *seg, uint64_t end_seq);
+
+/* patience.c: mdb_txn_begin for writing in ack.mdb; a tool waits for a limited time. LMDB code. */
+int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn);
 
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);

@@ -69,6 +69,7 @@ static const struct verb verbs[] = {
     {"readers", verb_readers, OPTION_BIT(OPT_CLEAR_STALE), 0},
     {"stats", verb_stats, 0, 0},
 };
+enum { LOCK_WAIT_S = 10 }; /* the relay holds the lock for 20 ms at most */
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char help[] =
@@ -217,6 +218,19 @@ int tool_load_config(struct tool *tool)
     return code;
 }
 
+/* The books stay locked: a thread of the spool's says so for us, who hang (slsr_spool_patience). */
+static void give_up(void *ctx)
+{
+    const struct tool *tool = ctx;
+
+    fprintf(
+        stderr,
+        "sls-spool: spool %s has been locked for %d s, by a relay that is frozen or a disk that "
+        "does not answer: let it go on or end it, then give '%s' again\n",
+        tool->dir != NULL ? tool->dir : tool->config->spool.path, LOCK_WAIT_S, tool->verb);
+    _exit(EXIT_AGAIN);
+}
+
 static int open_spool(struct tool *tool)
 {
     struct slsr_spool_config only_path = {.path = (char *)(uintptr_t)tool->dir};
@@ -236,6 +250,7 @@ static int open_spool(struct tool *tool)
     }
     if (slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, &err) != 0)
         return tool_fail(&err);
+    slsr_spool_patience(tool->spool, LOCK_WAIT_S, give_up, tool);
     return 0;
 }
 
