@@ -31,8 +31,8 @@ void slsr_spool_close(struct slsr_spool *spool); /* flushes ack positions; NULL 
 /* For a program that opened the spool for reading and writes orders into its books: a wait for a
  * relay that stands still inside a transaction of its own ends after `seconds`. Then `over` is
  * called in a thread of the spool's; the caller's thread hangs and nothing of its transaction
- * happens, so `over` ends the process and must not return. Set once, before the first order; without
- * it such a wait has no limit. */
+ * happens, so `over` ends the process and must not return. Set once, before the first order;
+ * without it such a wait has no limit. */
 void slsr_spool_patience(struct slsr_spool *spool, unsigned seconds, void (*over)(void *ctx),
                          void *ctx);
 
