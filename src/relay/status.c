@@ -65,6 +65,18 @@ static int read_target(struct slsr_target_figures *target, const struct slsr_sta
     return 0;
 }
 
+/* As people look for them: by project, logstore, number. */
+static int by_place(const void *a, const void *b)
+{
+    const struct slsr_shard_state *x = a;
+    const struct slsr_shard_state *y = b;
+    int order = strcmp(x->project, y->project);
+
+    if (order == 0)
+        order = strcmp(x->logstore, y->logstore);
+    return order != 0 ? order : (x->shard > y->shard) - (x->shard < y->shard);
+}
+
 int slsr_status_read(struct slsr_status *status, struct slsr_spool *spool, struct slsr_err *err)
 {
     struct slsr_target_state *states = NULL;
@@ -91,6 +103,8 @@ int slsr_status_read(struct slsr_status *status, struct slsr_spool *spool, struc
         rc = read_target(&status->targets[i], status, spool, err);
         status->target_count++;
     }
+    if (status->shard_count > 1)
+        qsort(status->shards, status->shard_count, sizeof *status->shards, by_place);
     /* The stored lag is from when somebody last measured; it has been growing unseen since. */
     for (size_t i = 0; !status->stat.live && i < status->shard_count; i++)
         status->shards[i].lag_s = -1;
