@@ -250,13 +250,14 @@ int slsr_spool_count(struct slsr_spool *spool, const struct slsr_count *count, u
                      struct slsr_err *err);
 
 /* Walks everything. `bad` is called for each damage with a sentence. deep also parses each frame.
- * Returns 0 (no damage), SLSR_ECORRUPT (damage was reported), or another error. */
+ * `progress` (may be NULL) is called for each chunk; when it says false, the walk ends with
+ * SLSR_ESTOPPED. Returns 0 (no damage), SLSR_ECORRUPT (damage was reported), or another error. */
 struct slsr_verify {
     uint64_t segments, chunks, frames, bytes, damaged;
     uint64_t sealed_chunks; /* encrypted, key not at hand: only their checksums were looked at */
     bool deep;
     void (*bad)(void *ctx, const char *sentence);
-    void (*progress)(void *ctx, uint64_t done_frames, uint64_t all_frames); /* may be NULL */
+    bool (*progress)(void *ctx, uint64_t done_frames, uint64_t all_frames);
     void *ctx;
 };
 int slsr_spool_verify(struct slsr_spool *spool, struct slsr_verify *verify, struct slsr_err *err);

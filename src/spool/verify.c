@@ -12,6 +12,7 @@ struct walk {
     struct slsr_verify *v;
     uint64_t expected; /* next sequence */
     uint64_t all;
+    bool stopped;
     struct chunk_reader reader;
 };
 
@@ -95,8 +96,8 @@ static void check_chunk(struct walk *walk, uint64_t first, const MDB_val *data,
     walk->v->chunks++;
     walk->v->frames += count;
     walk->expected = first + count;
-    if (walk->v->progress != NULL)
-        walk->v->progress(walk->v->ctx, walk->v->frames, walk->all);
+    walk->stopped =
+        walk->v->progress != NULL && !walk->v->progress(walk->v->ctx, walk->v->frames, walk->all);
 }
 
 /* One read transaction per stretch, so that a long walk pins nothing for long. */
@@ -126,7 +127,9 @@ static int check_stretch(struct walk *walk, struct segment *seg, uint64_t *from,
 
         check_chunk(walk, first, &data, indexed ? &index : NULL);
         *from = first + 1;
-        *more = true;
+        *more = !walk->stopped;
+        if (walk->stopped)
+            break;
         rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     }
     if (cursor != NULL)
@@ -190,7 +193,7 @@ int slsr_spool_verify(struct slsr_spool *spool, struct slsr_verify *verify, stru
         return slsr_fail(err, SLSR_ENOMEM, "no memory to verify");
     walk.expected = oldest;
     walk.all = next - oldest;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && !walk.stopped; i++) {
         struct slsr_err why;
         uint64_t after;
 
@@ -200,6 +203,8 @@ int slsr_spool_verify(struct slsr_spool *spool, struct slsr_verify *verify, stru
     }
     free(starts);
     chunk_reader_fini(&walk.reader);
+    if (walk.stopped)
+        return slsr_fail(err, SLSR_ESTOPPED, "the walk was ended before all was read");
     return verify->damaged == 0
                ? 0
                : slsr_fail(err, SLSR_ECORRUPT, "%llu damages in spool %s",

@@ -170,7 +170,7 @@ def test_repair(rig):
     shutil.copytree(rig.path("looked"), rig.path("broken"))
     segment = next(n for n in sorted(os.listdir(rig.path("broken"))) if n.endswith(".mdb")
                    and n.startswith("seg-"))
-    check("0 of 2000" in spool(rig, "broken", "repair").stdout, "a sound spool needs no repair")
+    check("sound: all 2000 frames" in spool(rig, "broken", "repair").stdout, "a sound spool needs no repair")
     flip(os.path.join(rig.path("broken"), segment), b" n=700|")
     spool(rig, "broken", "verify", code=2)
     plan = json.loads(spool(rig, "broken", "-o", "json", "repair", code=2).stdout)

@@ -116,6 +116,15 @@ static int short_option(struct args *args, const char *at, const struct args_opt
     return slsr_fail(err, SLSR_EUSAGE, "unknown option '-%c': see --help", at[0]);
 }
 
+/* "-2h" is a time and no option, unless a digit is one. */
+static bool is_number(const char *text, const struct args_option *table, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (table[i].letter == text[1])
+            return false;
+    return text[1] >= '0' && text[1] <= '9';
+}
+
 int cli_args_next(struct args *args, const struct args_option *table, size_t count,
                   struct slsr_err *err)
 {
@@ -131,7 +140,7 @@ int cli_args_next(struct args *args, const struct args_option *table, size_t cou
     }
     if (!args->words_only && strncmp(text, "--", 2) == 0)
         return long_option(args, text + 2, table, count, err);
-    if (!args->words_only && text[0] == '-' && text[1] != '\0')
+    if (!args->words_only && text[0] == '-' && text[1] != '\0' && !is_number(text, table, count))
         return short_option(args, text + 1, table, count, err);
     args->value = text;
     return ARGS_WORD;

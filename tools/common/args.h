@@ -1,6 +1,6 @@
 /* Options and words of a command line, from a table: long and short names anywhere on the line,
- * `--name value`, `--name=value`, `-nvalue`, clusters of flags, `--` ends options. Unlike
- * getopt_long it names the nearest known option in the error. One thread. */
+ * `--name value`, `--name=value`, `-nvalue`, clusters of flags, `--` ends options, `-2h` is a word.
+ * Unlike getopt_long it names the nearest known option in the error. One thread. */
 #ifndef TOOLS_COMMON_ARGS_H
 #define TOOLS_COMMON_ARGS_H
 

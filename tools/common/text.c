@@ -1,9 +1,17 @@
 /* Text for people: see text.h. Nothing here can fail; a time out of range shows as its number. */
 #include <inttypes.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "common/text.h"
+
+size_t cli_text_columns(int fd)
+{
+    struct winsize size = {0};
+
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 void cli_text_size(char out[TEXT_SMALL], uint64_t bytes)
 {

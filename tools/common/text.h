@@ -19,6 +19,9 @@ void cli_text_time_utc(char out[TEXT_SMALL], int64_t s, uint32_t ns, int digits)
 /* "2026-01-02 03:04:05.123" in the process's zone. */
 void cli_text_time_local(char out[TEXT_SMALL], int64_t s, uint32_t ns);
 
+/* Width of the terminal behind fd; 80 when it does not tell. */
+size_t cli_text_columns(int fd);
+
 /* Length of the UTF-8 sequence at p and its code point; 0 when it is not one (RFC 3629). */
 size_t cli_text_utf8_next(const char *p, size_t n, uint32_t *code);
 bool cli_text_is_utf8(struct slsr_bytes text);

@@ -192,14 +192,22 @@ int verb_audit(struct tool *tool)
     if (tool->word_count == 0)
         return tool_usage("audit without a file: give what the receiver wrote, or - for standard "
                           "input");
+    if (tool_given(tool, OPT_REPLAY) && (tool->target != NULL) == (tool->to != NULL))
+        return tool_usage("audit --replay: give either -t NAME, or --to URL, to send to");
     int rc = select_init(&sel, tool, &err);
     if (rc == 0)
         rc = lines_read(&audit.lines, tool->words[0], &tool->stop, &err);
+    if (rc == 0 && audit.lines.read > 0 && audit.lines.plain == audit.lines.read)
+        rc = slsr_fail(&err, SLSR_EUSAGE,
+                       "%s, audit: none of its %" PRIu64
+                       " lines has our provenance, so that nothing can be said of them: set "
+                       "format.provenance, and export whole messages",
+                       tool->words[0], audit.lines.read);
     if (rc == 0)
         rc = judge(&audit, &sel, &err);
     select_fini(&sel);
     if (rc == 0 && slsr_stop_requested(&tool->stop)) {
-        code = EXIT_AGAIN;
+        code = tool_interrupted("nothing was compared");
     } else if (rc == 0) {
         tell(&audit);
         code = audit.missing.count + audit.twice.count + audit.moved.count > 0 ? EXIT_NOTHING : 0;

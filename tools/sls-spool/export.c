@@ -66,7 +66,7 @@ static int close_part(const char *path, const char *part, struct slsr_err *err)
     if (fflush(stdout) != 0 || fsync(fileno(stdout)) != 0)
         return slsr_fail_errno(err, SLSR_EIO, errno, "cannot write %s", part);
     if (rename(part, path) != 0)
-        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot name %s %s", part, path);
+        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot rename %s to %s", part, path);
     return 0;
 }
 
@@ -93,9 +93,9 @@ int verb_export(struct tool *tool)
     if (rc != 0)
         return tool_fail(&err);
     if (stopped)
-        return EXIT_AGAIN;
+        return tool_interrupted(tool->file != NULL ? "no file was made" : "this is not all");
     if (export.printer.count == 0)
-        return tool_no_match(tool, ": nothing was exported");
+        return tool_no_match(tool, ", nothing was exported");
     fprintf(stderr, "export: %" PRIu64 " frame%s\n", export.printer.count,
             tool_s(export.printer.count));
     return 0;

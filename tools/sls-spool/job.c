@@ -252,6 +252,27 @@ static void table_jobs(const struct slsr_job *list, size_t count)
     cli_table_fini(&table);
 }
 
+int job_options(const struct tool *tool)
+{
+    const uint64_t modes = OPTION_BIT(OPT_LIST) | OPTION_BIT(OPT_STOP) | OPTION_BIT(OPT_RESUME);
+    const uint64_t mode = tool->given & modes;
+    uint64_t fits = OPTIONS_ALWAYS | modes;
+
+    if (mode == 0)
+        return 0;
+    if ((mode & (mode - 1)) != 0)
+        return tool_usage("replay: --list, --resume and --stop are three things: give one");
+    if (mode == OPTION_BIT(OPT_RESUME))
+        fits |= OPTION_BIT(OPT_RATE) | OPTION_BIT(OPT_TIMEOUT) | OPTION_BIT(OPT_YES) |
+                OPTION_BIT(OPT_DRY_RUN);
+    for (int id = OPT_CONFIG; id < OPTION_END; id++)
+        if (((tool->given & ~fits) >> id & 1) != 0)
+            return tool_usage("option '--%s' with replay --list, --resume or --stop: leave it out, "
+                              "a job has its own",
+                              options_name((enum option)id));
+    return 0;
+}
+
 int job_list(struct tool *tool)
 {
     struct slsr_job *list = NULL;

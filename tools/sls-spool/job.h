@@ -19,6 +19,9 @@ int job_select(const struct slsr_job *job, struct tool *tool, struct selection *
 bool job_alive(const struct slsr_job *job);
 
 /* replay --list, replay --stop */
+/* Refuses what means nothing to --list, --stop or --resume, for a job has its selectors. 0 or the
+ * exit code. */
+int job_options(const struct tool *tool);
 int job_list(struct tool *tool);
 int job_stop(struct tool *tool);
 

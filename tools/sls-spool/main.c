@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/args.h"
+#include "common/text.h"
 #include "slsrelay/diag.h"
 #include "tool.h"
 
@@ -107,24 +108,47 @@ static const char help[] =
     "      73 cannot create, 74 I/O, 75 interrupted or busy, 77 permission, 78 configuration\n"
     "                                                                      man sls-spool(1)\n";
 
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text);
+    const size_t m = strlen(end);
+
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 int tool_fail(const struct slsr_err *err)
 {
     int code = slsr_err_exit(err->code);
 
-    fprintf(stderr, "sls-spool: %s\n", err->text);
+    /* Names of files and what was typed may be any bytes. */
+    fputs("sls-spool: ", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(err->text), 0);
+    if (ends_with(err->text, strerror(EACCES)))
+        fputs(": run it as root, or as the relay's user (sudo -u sls-relay)", stderr);
+    else if (ends_with(err->text, strerror(EROFS)))
+        fputs(": mount it writable, or work on a copy", stderr);
+    fputc('\n', stderr);
     return code != 0 ? code : EXIT_IO;
 }
 
 int tool_usage(const char *fmt, ...)
 {
+    char text[2048];
     va_list list;
 
-    fputs("sls-spool: ", stderr);
     va_start(list, fmt);
-    vfprintf(stderr, fmt, list);
+    vsnprintf(text, sizeof(text), fmt, list);
     va_end(list);
+    fputs("sls-spool: ", stderr);
+    cli_text_escape(stderr, slsr_bytes_of(text), 0);
     fputc('\n', stderr);
     return EXIT_USAGE_;
+}
+
+int tool_interrupted(const char *what)
+{
+    fprintf(stderr, "sls-spool: interrupted: %s\n", what);
+    return EXIT_AGAIN;
 }
 
 const char *tool_user(void)
@@ -175,10 +199,10 @@ int tool_no_match(const struct tool *tool, const char *more)
     if (slsr_spool_bounds(tool->spool, &oldest, &next, &err) != 0)
         return tool_fail(&err);
     if (oldest < next)
-        fprintf(stderr, "sls-spool: no frame matches; the spool holds %" PRIu64 "..%" PRIu64 "%s\n",
-                oldest, next - 1, more);
+        fprintf(stderr, "sls-spool: no frame matches%s; the spool holds %" PRIu64 "..%" PRIu64 "\n",
+                more, oldest, next - 1);
     else
-        fprintf(stderr, "sls-spool: no frame matches; the spool is empty%s\n", more);
+        fprintf(stderr, "sls-spool: no frame matches%s; the spool is empty\n", more);
     return EXIT_NOTHING;
 }
 
@@ -243,6 +267,8 @@ static int open_spool(struct tool *tool)
         if (code != 0)
             return code;
         config = &tool->config->spool;
+    } else if (tool->dir[0] == '\0') {
+        return tool_usage("-D '': give the spool's directory");
     } else if (stat(tool->dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
         slsr_fail(&err, SLSR_ENOSPOOL, "no spool, %s: it is no directory: give the spool's",
                   tool->dir);
@@ -305,6 +331,10 @@ static int check_options(const struct tool *tool, const struct verb *verb)
         if ((foreign >> id & 1) != 0)
             return tool_usage("option '--%s' means nothing to '%s': leave it out",
                               options_name((enum option)id), verb->name);
+    if (tool->word_count > verb->words && (verb->options & OPTION_BIT(OPT_LINES)) != 0 &&
+        tool->words[verb->words][0] == '-')
+        return tool_usage("'%s' behind '%s': did you mean '-n %s'?", tool->words[verb->words],
+                          verb->name, tool->words[verb->words] + 1);
     if (tool->word_count > verb->words)
         return tool_usage("'%s' behind '%s': leave it out, selectors are options, see --help",
                           tool->words[verb->words], verb->name);

@@ -13,6 +13,7 @@
 #include "common/when.h"
 #include "select.h"
 #include "state.h"
+#include "why.h"
 
 enum { PIECES_MAX = 100000, BYTES_PIECES = 1000, TAKEN_MS = 10000, ASK_MS = 50 };
 
@@ -49,6 +50,7 @@ struct work {
     struct selection sel;
     struct slsr_spans spans;
     uint64_t frames, bytes, limit;
+    uint64_t selected; /* in any state, where that is known without a look; else 0 */
     bool too_many, no_memory;
     struct slsr_order order;
     bool taken;
@@ -117,6 +119,8 @@ static int choose_frames(struct work *work, struct slsr_err *err)
                          "%s without selectors: say which frames, --seq oldest..newest for all",
                          tool->verb);
     rc = select_init(sel, tool, err);
+    if (rc == 0 && !sel->filtered && !tool_given(tool, OPT_LINES))
+        work->selected = select_frames(sel);
     if (rc == 0 && work->verb->states != 0)
         rc = select_states(sel, tool, work->verb->states, err);
     if (rc != 0)
@@ -194,6 +198,19 @@ static void plan_seek(struct work *work)
             now < to ? "will not be sent to it" : "will be sent to it again");
 }
 
+/* For pause and resume: that it is so already. */
+static const char *already(const struct work *work)
+{
+    struct slsr_control_state state;
+    const bool pause = work->verb->kind == SLSR_ORDER_PAUSE;
+
+    if ((!pause && work->verb->kind != SLSR_ORDER_RESUME) ||
+        slsr_control_read(work->tool->spool, work->names[0], &state, NULL) != 0 ||
+        state.paused != pause)
+        return "";
+    return pause ? " (it was paused already)" : " (it was not paused)";
+}
+
 static void plan(struct work *work)
 {
     const struct order_verb *verb = work->verb;
@@ -204,7 +221,7 @@ static void plan(struct work *work)
         return;
     }
     if (!verb->frames) {
-        fprintf(stderr, "%s: %s: %s\n", verb->name, work->names[0], verb->effect);
+        fprintf(stderr, "%s: %s: %s%s\n", verb->name, work->names[0], verb->effect, already(work));
         return;
     }
     cli_text_size(bytes, work->bytes);
@@ -216,7 +233,11 @@ static void plan(struct work *work)
         fputs(i == 0 ? "for " : ", ", stderr);
         cli_text_escape(stderr, slsr_bytes_of(work->names[i]), 0);
     }
-    fprintf(stderr, ": %s\n", verb->effect);
+    fprintf(stderr, ": %s", verb->effect);
+    if (work->selected > work->frames)
+        fprintf(stderr, "; the other %" PRIu64 " selected are not %s",
+                work->selected - work->frames, why_states(verb->states));
+    fputc('\n', stderr);
 }
 
 static void fill_entry(struct work *work)
@@ -351,8 +372,11 @@ int verb_order(struct tool *tool)
     if (tool->output == OUT_RAW)
         return tool_usage("-o raw with '%s': give text or json, raw is for frames", tool->verb);
     int rc = choose(&work, &err);
-    if (rc == 0 && work.verb->frames && work.frames == 0)
-        code = tool_no_match(tool, ": nothing was ordered");
+    if (rc == 0 &&
+        slsr_stop_requested(&tool->stop)) /* what was found by then is not what is meant */
+        code = tool_interrupted("nothing was ordered");
+    else if (rc == 0 && work.verb->frames && work.frames == 0)
+        code = why_no_frame(tool, work.verb->states);
     else
         code = rc == 0 ? give(&work) : tool_fail(&err);
     select_fini(&work.sel);

@@ -7,15 +7,22 @@
 #include "common/text.h"
 #include "print.h"
 
-enum { LIST_MESSAGE_COLUMNS = 80 };
+/* Columns of the message in a table: elsewhere, in front of it on a terminal, and at least. */
+enum { MESSAGE_COLUMNS = 80, TABLE_COLUMNS = 92, MESSAGE_LEAST = 20 };
 
 void print_begin(struct printer *printer, enum output output, bool table)
 {
     *printer = (struct printer){.output = output, .table = table};
     printer->terminal = isatty(STDOUT_FILENO) == 1;
+    printer->columns = MESSAGE_COLUMNS;
+    if (printer->terminal) {
+        const size_t wide = cli_text_columns(STDOUT_FILENO);
+        printer->columns =
+            wide > TABLE_COLUMNS + MESSAGE_LEAST ? wide - TABLE_COLUMNS : MESSAGE_LEAST;
+    }
 }
 
-static void table_line(const struct slsr_frame *frame)
+static void table_line(const struct printer *printer, const struct slsr_frame *frame)
 {
     char arrival[TEXT_SMALL];
     char event[TEXT_SMALL];
@@ -28,7 +35,7 @@ static void table_line(const struct slsr_frame *frame)
     printf("%10" PRIu64 "  %s  %s  ", frame->seq, arrival, event);
     cli_text_escape(stdout, slsr_bytes_of(shard), 0);
     printf("%*s  %7zu  ", (int)(strlen(shard) < 16 ? 16 - strlen(shard) : 0), "", frame->message.n);
-    cli_text_escape(stdout, frame->message, LIST_MESSAGE_COLUMNS);
+    cli_text_escape(stdout, frame->message, printer->columns);
     fputc('\n', stdout);
 }
 
@@ -80,7 +87,7 @@ void print_frame(struct printer *printer, const struct slsr_frame *frame)
             printf("%10s  %-23s  %-23s  %-16s  %7s  %s\n", "SEQ", "ARRIVAL", "EVENT", "SHARD",
                    "BYTES", "MESSAGE");
         if (printer->table) {
-            table_line(frame);
+            table_line(printer, frame);
             break;
         }
         if (printer->terminal)

@@ -6,8 +6,9 @@
 
 struct printer {
     enum output output;
-    bool table;    /* list: one aligned line a frame */
-    bool terminal; /* escape what could steer it */
+    bool table;     /* list: one aligned line a frame */
+    bool terminal;  /* escape what could steer it */
+    size_t columns; /* of the message in a table */
     uint64_t count;
 };
 

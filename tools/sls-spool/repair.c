@@ -123,6 +123,11 @@ static void plan(const struct repair *repair)
         printf("],\"applied\":%s}\n", tool_given(repair->tool, OPT_APPLY) ? "true" : "false");
         return;
     }
+    if (frames == 0) {
+        printf("sound: all %" PRIu64 " frames can be read, nothing to repair\n",
+               repair->next - repair->oldest);
+        return;
+    }
     for (size_t i = 0; i < repair->lost.count; i++)
         printf("lost: frames %" PRIu64 "..%" PRIu64 "\n", repair->lost.items[i].from,
                repair->lost.items[i].to - 1);
@@ -204,7 +209,7 @@ int verb_repair(struct tool *tool)
         return tool_usage("-o raw with 'repair': give text or json, raw is for frames");
     int rc = find_damage(&repair, &err);
     if (rc == 0 && slsr_stop_requested(&tool->stop)) {
-        code = EXIT_AGAIN;
+        code = tool_interrupted("nothing was changed");
     } else if (rc == 0) {
         plan(&repair);
         code = repair.lost.count > 0 ? EXIT_DAMAGED : 0;

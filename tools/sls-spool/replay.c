@@ -209,8 +209,13 @@ static bool want(void *ctx, const struct slsr_frame *frame)
     return true;
 }
 
+/* On one line of the terminal: what does not fit is left out, for a broken line would stay. */
 static void progress(struct replay *replay, int64_t now)
 {
+    enum { BAR = 30, LINE = 160, ERROR_LEAST = 12 };
+    const size_t wide = cli_text_columns(STDERR_FILENO) - 1;
+    char line[LINE];
+    char bar[BAR + 1];
     char rate[TEXT_SMALL];
     char eta[TEXT_SMALL];
     int64_t elapsed_s = (now - replay->began_ns) / 1000000000;
@@ -220,16 +225,22 @@ static void progress(struct replay *replay, int64_t now)
     cli_text_count(rate, (uint64_t)speed);
     cli_text_duration(eta, speed > 0 ? (int64_t)((double)(replay->frames - replay->offered) / speed)
                                      : 0);
-    char bar[31];
-    size_t full = (size_t)(30 * done / (double)replay->frames);
-    memset(bar, '.', 30);
-    memset(bar, '#', full < 30 ? full : 30);
-    bar[30] = '\0';
-    fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 ", %s/s, ETA %s", bar, replay->offered,
-            replay->frames, rate, speed > 0 ? eta : "unknown");
-    if (replay->error[0] != '\0') {
+    size_t full = (size_t)(BAR * done / (double)replay->frames);
+    memset(bar, '.', BAR);
+    memset(bar, '#', full < BAR ? full : BAR);
+    bar[BAR] = '\0';
+    const size_t n =
+        (size_t)snprintf(line, sizeof(line), "%" PRIu64 " of %" PRIu64 ", %s/s, ETA %s",
+                         replay->offered, replay->frames, rate, speed > 0 ? eta : "unknown");
+    const bool with_bar = n + BAR + 3 <= wide;
+    const size_t used = n + (with_bar ? BAR + 3 : 0);
+    if (with_bar)
+        fprintf(stderr, "\r[%s] %s", bar, line);
+    else
+        fprintf(stderr, "\r%.*s", (int)wide, line);
+    if (replay->error[0] != '\0' && used + ERROR_LEAST < wide) {
         fputs(", ", stderr);
-        cli_text_escape(stderr, slsr_bytes_of(replay->error), 60);
+        cli_text_escape(stderr, slsr_bytes_of(replay->error), wide - used - 5);
     }
     fputs("\x1b[K", stderr);
 }
@@ -399,6 +410,19 @@ static void begin_job(struct replay *replay)
     }
 }
 
+static int unknown_target(const struct tool *tool)
+{
+    char names[300] = "";
+    size_t n = 0;
+
+    for (size_t i = 0; i < tool->config->target_count && n < sizeof(names); i++)
+        n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", i == 0 ? "" : ", ",
+                              tool->config->targets[i].name);
+    return tool_usage("target '%s', -t: the configuration has no such target: it has %s; or give "
+                      "--to URL",
+                      tool->target, n > 0 ? names : "none");
+}
+
 /* The target by -t (configuration) or --to (URL, then ours to free). 0 or the exit code. */
 static int find_target(struct replay *replay, struct slsr_target_config *own)
 {
@@ -433,9 +457,7 @@ static int find_target(struct replay *replay, struct slsr_target_config *own)
             "target '%s', -t: no configuration was loaded, for there is no " DEFAULT_CONFIG
             ": give -c FILE or --to URL",
             tool->target);
-    return tool_usage("target '%s', -t: the configuration has no such target: give one that it "
-                      "has, or --to URL",
-                      tool->target);
+    return unknown_target(tool);
 }
 
 /* A resumed job of which nothing is left. */
@@ -458,11 +480,11 @@ static int replay_run(struct replay *replay)
     if (code == 0 && count(replay, &err) != 0)
         code = tool_fail(&err);
     else if (code == 0 && slsr_stop_requested(&tool->stop))
-        code = EXIT_AGAIN;
+        code = tool_interrupted("nothing was sent");
     else if (code == 0 && replay->frames == 0 && replay->resumed && !tool->damaged)
         finish_job(replay);
     else if (code == 0 && replay->frames == 0)
-        code = tool_no_match(tool, ": nothing was sent");
+        code = tool_no_match(tool, ", nothing was sent");
     if (code == 0 && replay->frames > 0) {
         print_plan(replay);
         if (!tool_given(tool, OPT_DRY_RUN) && !replay->resumed)
@@ -491,8 +513,10 @@ int replay_spans(struct tool *tool, const struct slsr_spans *spans)
 int verb_replay(struct tool *tool)
 {
     struct replay replay = {.tool = tool};
-    int code = 0;
+    int code = job_options(tool);
 
+    if (code != 0)
+        return code;
     if (tool_given(tool, OPT_LIST))
         return job_list(tool);
     if (tool_given(tool, OPT_STOP))

@@ -181,7 +181,8 @@ static void cause(const struct slsr_status *figures, const struct slsr_target_st
     fputs(well ? ")" : "", stdout);
 }
 
-static int marks(struct tool *tool, const char *name, struct slsr_err *err)
+/* What was ordered for it. A relay that runs tells of a pause itself. */
+static int marks(struct tool *tool, const char *name, bool tells_pause, struct slsr_err *err)
 {
     static const struct {
         enum slsr_mark kind;
@@ -205,6 +206,12 @@ static int marks(struct tool *tool, const char *name, struct slsr_err *err)
     }
     if (rc == 0)
         rc = slsr_control_read(tool->spool, name, &order, err);
+    if (rc == 0 && order.paused && !tells_pause) {
+        fputs(", paused by ", stdout);
+        cli_text_escape(stdout, slsr_bytes_of(order.who), 0);
+        fputs(order.reason[0] != '\0' ? ": " : "", stdout);
+        cli_text_escape(stdout, slsr_bytes_of(order.reason), 0);
+    }
     if (rc == 0 && order.seek != 0)
         printf(", ordered to go on from seq %" PRIu64, order.seek);
     return rc;
@@ -243,7 +250,7 @@ static int target_line(struct tool *tool, const struct slsr_status *figures,
         if (state->phase != SLSR_PHASE_UP)
             first_expiry(figures);
     }
-    rc = marks(tool, state->name, err);
+    rc = marks(tool, state->name, figures->stat.live && state->phase == SLSR_PHASE_PAUSED, err);
     fputc('\n', stdout);
     return rc;
 }

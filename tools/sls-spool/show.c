@@ -49,6 +49,22 @@ static bool count_by_index(struct selection *sel, struct tool *tool, uint64_t *f
     return true;
 }
 
+/* The end of the output, and the exit code. Half a count is none. */
+static int end_selected(struct show *show, int rc, const struct slsr_err *err)
+{
+    const bool stopped = slsr_stop_requested(&show->tool->stop);
+
+    if (rc == 0 && show->count_only && !stopped)
+        printf("%" PRIu64 "\n", show->seen);
+    else if (rc == 0 && !show->count_only)
+        print_end(&show->printer);
+    if (rc != 0)
+        return tool_fail(err);
+    if (stopped)
+        return tool_interrupted(show->count_only ? "nothing was counted" : "this is not all");
+    return show->seen > 0 ? 0 : tool_no_match(show->tool, "");
+}
+
 static int show_selected(struct tool *tool, bool table)
 {
     struct selection sel;
@@ -62,10 +78,7 @@ static int show_selected(struct tool *tool, bool table)
     from = sel.from;
     if (rc == 0 && show.count_only && count_by_index(&sel, tool, &show.seen, &rc, &err)) {
         select_fini(&sel);
-        if (rc != 0)
-            return tool_fail(&err);
-        printf("%" PRIu64 "\n", show.seen);
-        return show.seen > 0 ? 0 : tool_no_match(tool, "");
+        return end_selected(&show, rc, &err);
     }
     if (rc == 0 && tool_given(tool, OPT_LINES)) {
         show.limit = tool->lines;
@@ -80,15 +93,7 @@ static int show_selected(struct tool *tool, bool table)
     else if (rc == 0)
         rc = walk_forward(&sel, tool, from, sel.to, show_frame, &show, &err);
     select_fini(&sel);
-    if (rc == 0 && show.count_only)
-        printf("%" PRIu64 "\n", show.seen);
-    else if (rc == 0)
-        print_end(&show.printer);
-    if (rc != 0)
-        return tool_fail(&err);
-    if (show.seen > 0 || slsr_stop_requested(&tool->stop))
-        return 0;
-    return tool_no_match(tool, "");
+    return end_selected(&show, rc, &err);
 }
 
 int verb_list(struct tool *tool)
@@ -155,5 +160,8 @@ int verb_tail(struct tool *tool)
     if (rc == 0)
         print_end(&show.printer);
     select_fini(&sel);
+    if (rc == 0 && !follows && show.seen == 0 && !slsr_stop_requested(&tool->stop) &&
+        !(tool_given(tool, OPT_LINES) && tool->lines == 0))
+        return tool_no_match(tool, "");
     return rc != 0 ? tool_fail(&err) : 0;
 }

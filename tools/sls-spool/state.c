@@ -3,6 +3,7 @@
  * For one target: passed = held, skipped or dead; pending = behind its position and not passed, or
  * ordered again; delivered = before its position and neither. For all targets together: pending,
  * held, dead and skipped are what is so for any of them; delivered is what is none of these. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,27 @@ unsigned state_parse(const char *text)
         if (strcmp(text, names[i]) == 0)
             return 1U << i;
     return 0;
+}
+
+static int unknown_target(const char *name, const char *const *known, size_t count,
+                          struct slsr_err *err)
+{
+    const char *near = cli_args_nearest(name, known, count);
+    char list[300] = "";
+    size_t n = 0;
+
+    if (count == 0)
+        return slsr_fail(err, SLSR_EUSAGE,
+                         "target '%s', -t: no target has registered yet: start the relay with one",
+                         name);
+    if (near != NULL)
+        return slsr_fail(err, SLSR_EUSAGE,
+                         "target '%s', -t: the spool knows no such target: did you mean '%s'?",
+                         name, near);
+    for (size_t i = 0; i < count && n < sizeof(list); i++)
+        n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", i == 0 ? "" : ", ", known[i]);
+    return slsr_fail(err, SLSR_EUSAGE,
+                     "target '%s', -t: the spool knows no such target: known are %s", name, list);
 }
 
 int state_targets(struct tool *tool, struct slsr_target_state **out, size_t *count,
@@ -46,10 +68,7 @@ int state_targets(struct tool *tool, struct slsr_target_state **out, size_t *cou
         }
         known[i < 64 ? i : 63] = all[i].name;
     }
-    const char *near = cli_args_nearest(tool->target, known, n < 64 ? n : 64);
-    rc = slsr_fail(err, SLSR_EUSAGE, "target '%s', -t: the spool knows no such target%s%s%s",
-                   tool->target, near != NULL ? ": did you mean '" : ": see sls-spool targets",
-                   near != NULL ? near : "", near != NULL ? "'?" : "");
+    rc = unknown_target(tool->target, known, n < 64 ? n : 64, err);
     free(all);
     return rc;
 }

@@ -273,8 +273,10 @@ int verb_stats(struct tool *tool)
     cli_text_size(text, stat.bytes);
     printf("bytes          %" PRIu64 " (%s)\n", stat.bytes, text);
     printf("average frame  %.1f bytes\n", average);
-    printf("sequences      %" PRIu64 "..%" PRIu64 "\n", stat.oldest_seq,
-           stat.next_seq > 0 ? stat.next_seq - 1 : 0);
+    if (stat.frames > 0)
+        printf("sequences      %" PRIu64 "..%" PRIu64 "\n", stat.oldest_seq, stat.next_seq - 1);
+    else
+        printf("sequences      none, the next is %" PRIu64 "\n", stat.next_seq);
     printf("segments       %" PRIu32 "\n", stat.segments);
     cli_text_size(text, stat.disk_bytes);
     printf("disk           %" PRIu64 " (%s)\n", stat.disk_bytes, text);

@@ -118,7 +118,9 @@ static inline const char *tool_s(uint64_t count)
 /* Prints "sls-spool: <text>" and returns the exit code for the error. */
 int tool_fail(const struct slsr_err *err);
 int tool_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Says that the selectors found nothing, and what there is; `more` ends the sentence. The exit
+/* Says that INT or TERM came first, and what is so because of that. The exit code. */
+int tool_interrupted(const char *what);
+/* Says that the selectors found nothing, and what there is; `more` stands in between. The exit
  * code. */
 int tool_no_match(const struct tool *tool, const char *more);
 /* Loads the configuration if it is not there yet. 0 or the exit code, already printed. */

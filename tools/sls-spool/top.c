@@ -84,7 +84,10 @@ static void print_text(const struct sample *a, const struct sample *b, double se
         cli_table_cell(&table, "%+.0f", out - in); /* what the backlog shrinks by */
         cli_table_cell(&table, "%s", slsr_phase_name(t->state.phase));
     }
-    cli_table_print(&table, stdout, "");
+    if (b->now.target_count > 0)
+        cli_table_print(&table, stdout, "");
+    else
+        puts("no target has registered yet");
     cli_table_fini(&table);
     if (b->now.shard_count > 0) {
         fputc('\n', stdout);

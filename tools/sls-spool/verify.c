@@ -32,20 +32,23 @@ static void on_bad(void *ctx, const char *sentence)
     view->damages++;
 }
 
-static void on_progress(void *ctx, uint64_t done, uint64_t all)
+static bool on_progress(void *ctx, uint64_t done, uint64_t all)
 {
     struct view *view = ctx;
     int64_t now = tool_now_ns();
     char text[TEXT_SMALL];
     char total[TEXT_SMALL];
 
+    if (slsr_stop_requested(&view->tool->stop))
+        return false;
     if (!view->terminal || now < view->next_ns)
-        return;
+        return true;
     view->next_ns = now + 200000000;
     cli_text_count(text, done);
     cli_text_count(total, all);
     fprintf(stderr, "\rverify: %s of %s frames, %.0f %%\x1b[K", text, total,
             all > 0 ? 100.0 * (double)done / (double)all : 100.0);
+    return true;
 }
 
 int verb_verify(struct tool *tool)
@@ -63,6 +66,8 @@ int verb_verify(struct tool *tool)
     int rc = slsr_spool_verify(tool->spool, &verify, &err);
     if (view.terminal)
         fputs("\r\x1b[K", stderr);
+    if (rc == SLSR_ESTOPPED)
+        return tool_interrupted("not all was read");
     if (rc != 0 && rc != SLSR_ECORRUPT)
         return tool_fail(&err);
     if (rc != 0 && view.damages == 0)
