@@ -269,7 +269,7 @@ int slsr_job_list(struct slsr_spool *spool, struct slsr_job **out, size_t *count
     }
     if (cursor != NULL)
         mdb_cursor_close(cursor);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     return rc == MDB_NOTFOUND ? 0 : failed(spool, rc, err);
 }
 
@@ -284,6 +284,6 @@ int slsr_job_within(struct slsr_spool *spool, uint64_t id, struct slsr_spans *ou
         return rc;
     owner(id, name);
     rc = marks_load(spool, txn, 'j', name, out);
-    mdb_txn_abort(txn);
+    books_leave(txn);
     return failed(spool, rc, err);
 }

@@ -126,8 +126,9 @@ bool layout_get_key(const void *key, size_t size, char project[SLSR_NAME_MAX + 1
     const char *second = slash == NULL ? NULL : memchr(slash + 1, '/', (size_t)(end - slash - 1));
     uint64_t number = 0;
 
-    if (second == NULL || slash - p > SLSR_NAME_MAX || second - slash - 1 > SLSR_NAME_MAX ||
-        end - second - 1 < 1 || end - second - 1 > 10)
+    if (second == NULL || slash == p || slash - p > SLSR_NAME_MAX || second == slash + 1 ||
+        second - slash - 1 > SLSR_NAME_MAX || end - second - 1 < 1 || end - second - 1 > 10 ||
+        memchr(p, '\0', size) != NULL)
         return false;
     memcpy(project, p, (size_t)(slash - p));
     project[slash - p] = '\0';

@@ -161,7 +161,8 @@ int marks_load(struct slsr_spool *spool, MDB_txn *txn, char kind, const char *ta
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Kind and target of a record; false for one that is not ours. */
+/* Kind and target of a record; false for one that is not ours: a damaged one, for marks have no
+ * hash. A name with a NUL, or the last of all numbers, would lead a search back to where it was. */
 static bool take_apart(MDB_val key, MDB_val data, char *kind, char target[64],
                        struct slsr_span *span)
 {
@@ -171,14 +172,14 @@ static bool take_apart(MDB_val key, MDB_val data, char *kind, char target[64],
     if (key.mv_size < 10 || key.mv_size > 1 + 63 + 1 + 8 || data.mv_size != VALUE_BYTES)
         return false;
     n = key.mv_size - 10;
-    if (p[1 + n] != '\0')
+    if (memchr(p + 1, '\0', n + 1) != p + 1 + n)
         return false;
     *kind = p[0];
     memcpy(target, p + 1, n);
     target[n] = '\0';
     span->from = unpack_u64_at((const unsigned char *)p + key.mv_size - 8);
     span->to = unpack_u64_at(data.mv_data);
-    return true;
+    return span->from != UINT64_MAX;
 }
 
 int marks_trim(struct slsr_spool *spool, MDB_txn *txn, uint64_t seq)

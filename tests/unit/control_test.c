@@ -1,5 +1,5 @@
-/* Orders and the ledger: marks against a plain bitmap, dense ids, positions moved and holds taken
- * over by the rules, by a relay that runs and by one that starts later. */
+/* Orders, jobs and the ledger: marks against a plain bitmap, dense ids, positions moved and holds
+ * taken over by the rules, by a relay that runs and by one that starts later; damaged records. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "slsrelay/control.h"
+#include "slsrelay/jobs.h"
 
 #include "spool/books.h"
+#include "spool/pack.h"
 
 enum { FRAMES = 400 };
 
@@ -164,6 +166,210 @@ static void marks_are_a_set(void **state)
     slsr_spool_close(spool);
 }
 
+static void put_raw(struct slsr_spool *spool, MDB_txn *txn, const void *name, size_t name_size,
+                    uint64_t from, uint64_t to)
+{
+    unsigned char key[100], value[16] = {0};
+    MDB_val k = {name_size + 8, key};
+    MDB_val v = {sizeof value, value};
+
+    memcpy(key, name, name_size);
+    pack_u64_at(key + name_size, from);
+    pack_u64_at(value, to);
+    assert_int_equal(mdb_put(txn, spool->books.marks, &k, &v, 0), 0);
+}
+
+/* A mark has no hash: whatever a disk makes of one, the keeper gets past it and it goes. */
+static void damaged_marks_are_passed(void **state)
+{
+    struct slsr_spool *spool = open_it(SLSR_SPOOL_WRITE);
+    MDB_txn *txn;
+    MDB_stat stat;
+    uint64_t floor;
+
+    (void)state;
+    assert_int_equal(books_begin(spool, true, &txn, NULL), 0);
+    put_raw(spool, txn, "hsiem", 6, 20, 30);
+    put_raw(spool, txn, "hsiem", 6, 40, 31);                 /* ends before it begins */
+    put_raw(spool, txn, "hsiem", 6, UINT64_MAX, UINT64_MAX); /* no frame has that number */
+    put_raw(spool, txn, "hsi\0em", 7, UINT64_MAX, 3);        /* a NUL in the name */
+    put_raw(spool, txn, "h", 1, 5, 6);                       /* cut */
+    assert_int_equal(marks_floor(spool, txn, &floor), 0);
+    assert_int_equal(floor, 20);
+    assert_int_equal(marks_trim(spool, txn, 25), 0);
+    assert_int_equal(marks_floor(spool, txn, &floor), 0);
+    assert_int_equal(floor, 25);
+    assert_int_equal(marks_trim(spool, txn, 1000), 0);
+    assert_int_equal(mdb_stat(txn, spool->books.marks, &stat), 0);
+    assert_int_equal(stat.ms_entries, 0);
+    assert_int_equal(books_end(txn, 0), 0);
+    slsr_spool_close(spool);
+}
+
+static struct slsr_job a_job(bool stated)
+{
+    struct slsr_job job = {.state = SLSR_JOB_RUNNING,
+                           .pid = 77,
+                           .from = 1,
+                           .to = 90,
+                           .frames = 89,
+                           .bytes = 8900,
+                           .cursor = 1,
+                           .stated = stated,
+                           .who = "tester",
+                           .target = "tcp://127.0.0.1:514",
+                           .rate = "500/s"};
+
+    memset(job.selectors, 's', sizeof job.selectors - 1);
+    return job;
+}
+
+/* What a tool stores comes back whole; a wish to stop is for the run that goes on; two of whom each
+ * wants to go on: one gets it; of too many the oldest finished one goes, with its stretches. */
+static void jobs_are_kept(void **state)
+{
+    const struct slsr_span stretch = {5, 9};
+    struct slsr_spans within = {(struct slsr_span *)(uintptr_t)&stretch, 1, 1};
+    struct slsr_spool *spool = open_it(SLSR_SPOOL_WRITE);
+    struct slsr_job first = a_job(true), other, *list;
+    struct slsr_spans spans = {0};
+    struct slsr_err err = {0};
+    size_t count;
+
+    (void)state;
+    assert_int_equal(slsr_job_stop(spool, 1, &err), SLSR_ENOMATCH);
+    assert_int_equal(slsr_job_add(spool, &first, &within, &err), 0);
+    assert_int_equal(first.id, 1);
+    assert_int_equal(slsr_job_within(spool, 1, &spans, &err), 0);
+    assert_int_equal(spans.count, 1);
+    assert_int_equal(spans.items[0].to, 9);
+    slsr_spans_free(&spans);
+    assert_int_equal(slsr_job_list(spool, &list, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(list[0].selectors, first.selectors);
+    assert_string_equal(list[0].target, first.target);
+    assert_int_equal(list[0].pid, 77);
+    other = list[0];
+    free(list);
+    /* no transaction of theirs stays open: the keeper could open the books anew */
+    assert_int_equal(pthread_rwlock_trywrlock(&spool->books.gate), 0);
+    pthread_rwlock_unlock(&spool->books.gate);
+
+    assert_int_equal(slsr_job_stop(spool, 1, &err), 0);
+    first.done = 40;
+    assert_int_equal(slsr_job_update(spool, &first, &err), 0);
+    assert_true(first.stop_wanted);
+    assert_int_equal(slsr_job_claim(spool, &other, &err), SLSR_EBUSY); /* it was read before that */
+    other = first;
+    assert_int_equal(slsr_job_claim(spool, &first, &err), 0);
+    assert_false(first.stop_wanted);
+    assert_int_equal(slsr_job_claim(spool, &other, &err), SLSR_EBUSY);
+    first.state = SLSR_JOB_DONE;
+    assert_int_equal(slsr_job_update(spool, &first, &err), 0);
+    assert_int_equal(slsr_job_within(spool, 1, &spans, &err), 0);
+    assert_int_equal(spans.count, 0);
+
+    for (int i = 0; i < 99; i++) { /* none of these is finished: all stay */
+        other = a_job(i == 0);
+        assert_int_equal(slsr_job_add(spool, &other, &within, &err), 0);
+    }
+    other = a_job(false);
+    assert_int_equal(slsr_job_add(spool, &other, NULL, &err), 0);
+    assert_int_equal(other.id, 101);
+    assert_int_equal(slsr_job_list(spool, &list, &count, &err), 0);
+    assert_int_equal(count, 100);
+    assert_int_equal(list[0].id, 2);
+    free(list);
+    other = a_job(false);
+    assert_int_equal(slsr_job_add(spool, &other, NULL, &err), 0); /* nothing that may go */
+    assert_int_equal(slsr_job_list(spool, &list, &count, &err), 0);
+    assert_int_equal(count, 101);
+    free(list);
+    slsr_spool_close(spool);
+}
+
+/* Records that a disk has changed: the others are still there, and an order replaces what cannot be
+ * read. */
+static void damaged_records_are_passed(void **state)
+{
+    struct slsr_spool *spool = open_it(SLSR_SPOOL_WRITE);
+    struct slsr_control_state standing;
+    struct slsr_ledger_entry entry = {.kind = "gap"}, *entries;
+    struct slsr_job job = a_job(false), *list;
+    struct slsr_control control;
+    struct slsr_err err = {0};
+    unsigned char name[8];
+    MDB_val key = {sizeof name, name}, bad = {5, (void *)(uintptr_t) "wrong"};
+    MDB_txn *txn;
+    size_t count;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(slsr_job_add(spool, &job, NULL, &err), 0);
+        assert_int_equal(slsr_ledger_add(spool, &entry, &err), 0);
+    }
+    pack_u64_at(name, 2);
+    assert_int_equal(books_begin(spool, true, &txn, NULL), 0);
+    assert_int_equal(mdb_put(txn, spool->books.jobs, &key, &bad, 0), 0);
+    assert_int_equal(mdb_put(txn, spool->books.ledger, &key, &bad, 0), 0);
+    key = (MDB_val){4, (void *)(uintptr_t) "siem"};
+    assert_int_equal(mdb_put(txn, spool->books.orders, &key, &bad, 0), 0);
+    assert_int_equal(books_end(txn, 0), 0);
+
+    assert_int_equal(slsr_job_list(spool, &list, &count, &err), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(list[1].id, 3);
+    free(list);
+    assert_int_equal(slsr_job_stop(spool, 2, &err), SLSR_ECORRUPT);
+    job.id = 2;
+    assert_int_equal(slsr_job_update(spool, &job, &err), 0); /* its owner writes it anew */
+    assert_int_equal(slsr_job_stop(spool, 2, &err), 0);
+    assert_int_equal(slsr_ledger_list(spool, 0, &entries, &count, &err), 0);
+    assert_int_equal(count, 2);
+    free(entries);
+    assert_int_equal(slsr_control_read(spool, "siem", &standing, &err), SLSR_ECORRUPT);
+    assert_int_equal(slsr_control_take(spool, "siem", &control, &err), 0);
+    slsr_control_free(&control);
+    assert_int_equal(slsr_control_read(spool, "siem", &standing, &err), 0);
+    slsr_spool_close(spool);
+    order(SLSR_ORDER_PAUSE, 0, 0, 0);
+    spool = open_it(SLSR_SPOOL_READ);
+    assert_int_equal(slsr_control_read(spool, "siem", &standing, &err), 0);
+    assert_true(standing.paused);
+    slsr_spool_close(spool);
+}
+
+/* A tool on a spool that was never written to by a relay with books. */
+static void no_books_yet(void **state)
+{
+    struct slsr_spool *spool;
+    struct slsr_ledger_entry *entries;
+    struct slsr_control_state standing;
+    struct slsr_spans spans = {0};
+    struct slsr_err err = {0};
+    struct slsr_job *list;
+    char path[100];
+    size_t count = 7;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/ack.mdb", dir);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/ack.mdb-lock", dir);
+    assert_int_equal(unlink(path), 0);
+    spool = open_it(SLSR_SPOOL_READ);
+    assert_int_equal(slsr_job_list(spool, &list, &count, &err), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(slsr_job_within(spool, 1, &spans, &err), SLSR_ENOMATCH);
+    assert_int_equal(slsr_ledger_list(spool, 0, &entries, &count, &err), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(slsr_marks_read(spool, SLSR_MARK_HOLD, "siem", &spans, &err), 0);
+    assert_int_equal(spans.count, 0);
+    assert_int_equal(slsr_control_read(spool, "siem", &standing, &err), 0);
+    assert_string_equal(standing.target, "siem");
+    assert_false(standing.paused);
+    slsr_spool_close(spool);
+}
+
 static void ledger_is_dense(void **state)
 {
     struct slsr_ledger_entry entry = {.kind = "gap",
@@ -302,6 +508,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(marks_are_a_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_marks_are_passed, setup, teardown),
+        cmocka_unit_test_setup_teardown(jobs_are_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_records_are_passed, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_books_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(ledger_is_dense, setup, teardown),
         cmocka_unit_test_setup_teardown(stored_orders_are_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_running_relay_hears, setup, teardown),
