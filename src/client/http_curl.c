@@ -155,6 +155,11 @@ static void set_fixed_options(struct curl_http *h, const struct http_way *way)
     if (way->ca_file != NULL && way->ca_file[0] != '\0') {
         curl_easy_setopt(e, CURLOPT_CAINFO, way->ca_file);
         curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, way->ca_file);
+        /* Instead of the system's: without this its folder would be trusted, too. */
+        curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(e, CURLOPT_PROXY_CAPATH, NULL);
+        /* Read at each connection: curl would go on with what it read a day ago. */
+        curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L);
     }
     curl_easy_setopt(e, CURLOPT_PROXY, way->proxy != NULL ? way->proxy : "");
     curl_easy_setopt(e, CURLOPT_NOPROXY, way->no_proxy != NULL ? way->no_proxy : "");

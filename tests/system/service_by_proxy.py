@@ -2,7 +2,8 @@
 """The service is reached through real proxies, with and without a login.
 
 Debian's tinyproxy (HTTP, CONNECT for https) and microsocks (SOCKS5) are unpacked, not installed, and run
-with a login on loopback; names are resolved by the proxy where it is told to (socks5h). Over each the relay pulls all logs.
+with a login on loopback; names are resolved by the proxy where it is told to (socks5h). tinyproxy is also behind TLS
+(https://), once with a certificate that nobody knows: then the login never leaves. Over each the relay pulls all logs.
 With a wrong password it says which setting to look at and goes on by itself when the right one comes
 with a restart. The password is in no diagnostic, no --print-config and no argument of the process.
 """
@@ -40,7 +41,7 @@ def listens(port):
                    for line in file.readlines()[1:])
 
 
-def start_proxies(rig):
+def start_proxies(rig, kit):
     folder, http, socks = unpack(), harness.free_port(), harness.free_port()
     with open(rig.path("tinyproxy.conf"), "w", encoding="utf-8") as file:
         file.write(f"Port {http}\nListen 127.0.0.1\nTimeout 60\nBasicAuth {USER} {PASSWORD}\n"
@@ -50,7 +51,8 @@ def start_proxies(rig):
                              "-u", USER, "-P", PASSWORD])
     for port in (http, socks):
         wait_until("the proxies listen", lambda p=port: listens(p))
-    return {"http": f"127.0.0.1:{http}", "socks5": f"127.0.0.1:{socks}", "socks5h": f"127.0.0.1:{socks}"}
+    front = connection_steps.Front(http, *kit.leaf("proxy", "IP:127.0.0.1")[:2])
+    return {"http": f"127.0.0.1:{http}", "https": f"127.0.0.1:{front.port}", "socks5": f"127.0.0.1:{socks}", "socks5h": f"127.0.0.1:{socks}"}
 
 
 def hushed(rig, relay, path):
@@ -61,17 +63,38 @@ def hushed(rig, relay, path):
         check(word not in shown, f"{word} is shown")
 
 
+def unknown_front(rig, proxy):
+    """A proxy that says it is ours, with a certificate of somebody else."""
+    seen = []
+
+    class Listening(connection_steps.Front):
+        def carry(self, source, sink):
+            seen.append(source)
+            super().carry(source, sink)
+    ours, theirs = tlskit.Kit(rig.path("ours")), tlskit.Kit(rig.path("theirs"), "another CA")
+    front = Listening(int(proxy.rsplit(":", 1)[1]), *theirs.leaf("proxy", "IP:127.0.0.1")[:2])
+    relay = rig.start_relay(rig.config(1, source__proxy=f"https://{USER}:{PASSWORD}@127.0.0.1:{front.port}",
+                                       source__ca_file=ours.ca), name="unknown-proxy")
+    relay.wait_line(r"TLS: .*source.ca_file")
+    check(not seen, "something was sent to a proxy that is not ours")
+    check(relay.stop() == 0, "an unknown proxy: TERM ends with an error")
+    shutil.rmtree(rig.path("spool"), ignore_errors=True)
+
+
 def test(rig):
     rig.start_sim("--generate", str(LOGS), shards=1)
     marks = oracle.Reader(rig.sim_port).marks()
     kit = tlskit.Kit(rig.path("ca"))
     front = connection_steps.Front(rig.sim_port, *kit.leaf("service", f"DNS:{PROJECT}.sls.localhost")[:2])
-    proxies = start_proxies(rig)
+    proxies = start_proxies(rig, kit)
+    unknown_front(rig, proxies["http"])
     runs = [(way, tls) for way in proxies for tls in (False, True)]
     for number, (way, tls) in enumerate(runs):
         out = rig.path(f"out-{number}")
         sink = rig.start_sink("--output", out)
-        more = {"source__endpoint": "https://sls.localhost", "source__ca_file": kit.ca} if tls else {}
+        more = {"source__ca_file": kit.ca} if tls or way == "https" else {}
+        if tls:
+            more["source__endpoint"] = "https://sls.localhost"
         more["source__connect_to"] = f"127.0.0.1:{front.port if tls else rig.sim_port}"
         more["source__consumer_group"] = f"group-{number}"
         more["spool"] = {"path": rig.path("spool"), "min_free_disk": "1MiB"}

@@ -12,7 +12,12 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <curl/curl.h>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -63,7 +68,8 @@ static void make_certificate(struct tls_server *s, const char *name)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
-    char san[128];
+    static unsigned made;
+    char san[128], subject[32];
     X509_EXTENSION *extension;
     FILE *file;
     int fd;
@@ -73,8 +79,9 @@ static void make_certificate(struct tls_server *s, const char *name)
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
     X509_gmtime_adj(X509_getm_notBefore(x), -3600);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    snprintf(subject, sizeof subject, "test %u", made++); /* another authority each time */
     X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"test", -1, -1, 0);
+                               (const unsigned char *)subject, -1, -1, 0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     X509_set_pubkey(x, key);
     extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, san);
@@ -120,7 +127,7 @@ static void end(struct tls_server *s)
     unlink(s->ca_file);
 }
 
-static int list(const struct tls_server *s, const char *ca_file, struct slsr_err *err)
+static struct client *client_of(const struct tls_server *s, const char *ca_file)
 {
     char to[32];
     struct slsr_source_config source = {.endpoint = (char *)"https://sls.test",
@@ -129,17 +136,42 @@ static int list(const struct tls_server *s, const char *ca_file, struct slsr_err
                                         .access_key_id = (char *)"id",
                                         .access_key_secret = (char *)"secret+key",
                                         .ca_file = (char *)ca_file};
-    struct client_shard *shards;
     struct client *c;
-    size_t n;
-    int rc;
 
     snprintf(to, sizeof to, "127.0.0.1:%d", s->port);
-    assert_int_equal(client_open(&c, &source, NULL, NULL, err), 0);
-    rc = client_list_shards(c, "audit", &shards, &n, err);
+    assert_int_equal(client_open(&c, &source, NULL, NULL, NULL), 0);
+    return c;
+}
+
+static int ask(struct client *c, struct slsr_err *err)
+{
+    struct client_shard *shards = NULL;
+    size_t n;
+    const int rc = client_list_shards(c, "audit", &shards, &n, err);
+
     free(shards);
+    return rc;
+}
+
+static int list(const struct tls_server *s, const char *ca_file, struct slsr_err *err)
+{
+    struct client *c = client_of(s, ca_file);
+    const int rc = ask(c, err);
+
     client_close(c);
     return rc;
+}
+
+/* Puts the text of one file into another. */
+static void copy(const char *from, const char *to)
+{
+    char text[4096];
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    const size_t n = fread(text, 1, sizeof text, in);
+
+    assert_int_equal(fwrite(text, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
 }
 
 static void trusted_and_named(void **state)
@@ -185,12 +217,84 @@ static void wrong_name(void **state)
     assert_int_equal(s.served, 0);
 }
 
+/* The authority changes and its file with it: the next connection reads the file again. */
+static void authority_renewed(void **state)
+{
+    char ca_file[] = "/tmp/client_tls_test.XXXXXX";
+    const int fd = mkstemp(ca_file);
+    struct tls_server s, former;
+    struct slsr_err err = {0};
+    struct client *c;
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    begin(&s, "my-project.sls.test");
+    begin(&former, "my-project.sls.test");
+    copy(former.ca_file, ca_file);
+    c = client_of(&s, ca_file);
+    assert_int_equal(ask(c, &err), SLSR_ENET);
+    copy(s.ca_file, ca_file);
+    if (ask(c, &err) != 0)
+        fail_msg("%s", err.text);
+    client_close(c);
+    end(&former);
+    end(&s);
+    unlink(ca_file);
+    assert_int_equal(s.served, 1);
+}
+
+/* In a process of its own: the system's folder of certificates holds the server's alone. 0: it was
+ * refused with another ca_file; 1: trusted all the same; 2: cannot be tried here. */
+static int with_system_folder(const struct tls_server *s, const char *ca_file)
+{
+    const char *folder = curl_version_info(CURLVERSION_NOW)->capath;
+    FILE *in = fopen(s->ca_file, "r");
+    X509 *x = PEM_read_X509(in, NULL, NULL, NULL);
+    struct slsr_err err = {0};
+    char name[300];
+
+    fclose(in);
+    if (folder == NULL || unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", folder, "tmpfs", 0, NULL) != 0)
+        return 2;
+    snprintf(name, sizeof name, "%s/%08lx.0", folder, X509_subject_name_hash(x));
+    copy(s->ca_file, name);
+    X509_free(x);
+    return list(s, ca_file, &err) == SLSR_ENET ? 0 : 1;
+}
+
+/* source.ca_file stands instead of what the system trusts, not beside it. */
+static void not_beside_the_system(void **state)
+{
+    struct tls_server s, other;
+    int status;
+    pid_t child;
+
+    (void)state;
+    begin(&s, "my-project.sls.test");
+    begin(&other, "my-project.sls.test");
+    child = fork();
+    if (child == 0)
+        _exit(with_system_folder(&s, other.ca_file));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    end(&other);
+    end(&s);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 2)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trusted_and_named),
         cmocka_unit_test(not_trusted),
         cmocka_unit_test(wrong_name),
+        cmocka_unit_test(authority_renewed),
+        cmocka_unit_test(not_beside_the_system),
     };
 
     signal(SIGPIPE, SIG_IGN); /* the server writes to clients that have refused it */
