@@ -15,6 +15,7 @@
 #include "spool/env.h"
 #include "spool/internal.h"
 #include "spool/pages.h"
+#include "spool/sieve.h"
 #include "spool/window.h"
 
 #include "base/cursor.h"
@@ -43,10 +44,7 @@ struct slsr_range {
     uint32_t cursor_group;
     bool live;                /* a sender's: follows without an end */
     const char *dropped_page; /* in seg's mapping: pages before it were given back */
-    bool timed, by_arrival;
-    int64_t since_ms, until_ms;
-    bool (*want)(void *ctx, const struct slsr_stream *stream); /* NULL: all streams */
-    void *want_ctx;
+    struct sieve sieve;
 };
 
 int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t from, uint64_t to,
@@ -117,17 +115,17 @@ void slsr_range_limit(struct slsr_range *range, uint64_t to)
 
 void slsr_range_time(struct slsr_range *range, int64_t since_ms, int64_t until_ms, bool by_arrival)
 {
-    range->timed = true;
-    range->since_ms = since_ms;
-    range->until_ms = until_ms;
-    range->by_arrival = by_arrival;
+    range->sieve.timed = true;
+    range->sieve.since_ms = since_ms;
+    range->sieve.until_ms = until_ms;
+    range->sieve.by_arrival = by_arrival;
 }
 
 void slsr_range_streams(struct slsr_range *range,
                         bool (*want)(void *ctx, const struct slsr_stream *stream), void *ctx)
 {
-    range->want = want;
-    range->want_ctx = ctx;
+    range->sieve.want = want;
+    range->sieve.want_ctx = ctx;
 }
 
 static int begin(struct slsr_range *range)
@@ -141,23 +139,6 @@ static void end(struct slsr_range *range)
 {
     if (range->txn != NULL)
         mdb_txn_reset(range->txn);
-}
-
-static bool outside(const struct slsr_range *range, const struct layout_index *index)
-{
-    if (range->want != NULL) {
-        struct stream_name name;
-
-        if (stream_lookup(range->spool, range->seg, index->stream, &name, NULL) == 0 &&
-            !range->want(range->want_ctx, &name.stream))
-            return true;
-    }
-    if (!range->timed)
-        return false;
-    if (range->by_arrival)
-        return index->arrival_ms < range->since_ms || index->arrival_ms >= range->until_ms;
-    return (int64_t)index->max_time_s * 1000 + 999 < range->since_ms ||
-           (int64_t)index->min_time_s * 1000 >= range->until_ms;
 }
 
 /* With a time window or chosen streams: moves range->seq over chunks that cannot match, by the
@@ -175,7 +156,8 @@ static int skip_by_index(struct slsr_range *range)
     while (rc == 0 && range->seq < range->to) {
         const uint64_t first = env_key(&key);
 
-        if (!layout_get_index(data.mv_data, data.mv_size, &index) || !outside(range, &index)) {
+        if (!layout_get_index(data.mv_data, data.mv_size, &index) ||
+            !sieve_refuses(&range->sieve, range->spool, range->seg, &index)) {
             if (first > range->seq)
                 range->seq = first;
             break;
@@ -361,7 +343,7 @@ static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key,
         range->spool->read_seq = range->seq;
     if (data.mv_size > sizeof range->small)
         direct = window_read(&range->window, range->spool, range->seg, cursor, key, data,
-                             range->timed ? 0 : range->to);
+                             range->sieve.timed ? 0 : range->to);
     if (direct != NULL)
         rc = take(range, first, direct, data.mv_size, &header_ok, NULL);
     if (direct != NULL && rc == SLSR_ECORRUPT)
@@ -373,19 +355,6 @@ static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key,
     range->loaded = true;
     range->at = (uint32_t)(range->seq - first);
     return 0;
-}
-
-/* A sealed segment says by one record that nothing in it can match. */
-static bool segment_outside(const struct slsr_range *range)
-{
-    struct layout_summary sum;
-
-    if (!range->timed || range->seg->active || !segment_summary(range->seg, &sum))
-        return false;
-    if (range->by_arrival)
-        return sum.newest_ms < range->since_ms || sum.oldest_ms >= range->until_ms;
-    return (int64_t)sum.max_time_s * 1000 + 999 < range->since_ms ||
-           (int64_t)sum.min_time_s * 1000 >= range->until_ms;
 }
 
 /* Where the segment after the range's own begins; UINT64_MAX: there is none. */
@@ -421,11 +390,11 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
     bool lost;
     int rc;
 
-    if (segment_outside(range))
+    if (sieve_refuses_segment(&range->sieve, range->seg))
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     rc = begin(range);
 
-    if (rc == 0 && (range->timed || range->want != NULL))
+    if (rc == 0 && !sieve_is_open(&range->sieve))
         rc = skip_by_index(range);
     if (rc == 0)
         rc = mdb_cursor_open(range->txn, range->seg->chunks, &cursor);
