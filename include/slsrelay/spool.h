@@ -43,10 +43,15 @@ struct slsr_ticket {
     struct slsr_ticket *next;
     const struct slsr_batch *batch;
     const struct slsr_checkpoint *checkpoint;
-    uint64_t first;            /* out: sequence of the first frame */
+    uint64_t first; /* out: sequence of the first frame */
+    /* The same batch, or NULL. When set, the spool may keep its data and meta (blocks of malloc)
+     * once they are durable, so that a sender finds the frames in memory: settle then leaves both
+     * NULL, the counts stay. */
+    struct slsr_batch *gift;
     struct prepared *prepared; /* the spool's: chunks ready to be written */
     int rc;
     bool done;
+    bool kept; /* the gift's memory is the spool's */
     struct slsr_err err;
 };
 /* Hashes, compresses and encrypts the batch in the caller's thread, then hands it and the

@@ -18,15 +18,29 @@ int64_t buffers_held(const struct run *r)
     return bytes > SMALL_RAW_BYTES ? (int64_t)bytes : 0;
 }
 
+static void note_size(struct lane *lane)
+{
+    if (lane->batch.used == 0)
+        return;
+    lane->last_bytes = lane->batch.used;
+    lane->last_frames = lane->batch.frame_count;
+}
+
 void buffers_warm(struct lane *lane)
 {
     struct slsr_batch *batch = &lane->batch;
 
-    if (lane->last_bytes <= SMALL_RAW_BYTES || batch->data != NULL || batch->meta != NULL)
+    if (batch->data != NULL || batch->meta != NULL)
         return;
+    note_size(lane); /* the spool took them */
+    if (lane->last_bytes == 0)
+        return;
+    slsr_batch_reset(batch);
     /* an eighth more: the next pull may be a little larger; without memory formatting will say so
      */
     batch->data = warm_take(lane->last_bytes + lane->last_bytes / 8, &batch->size);
+    if (lane->last_bytes <= SMALL_RAW_BYTES)
+        return;
     batch->meta =
         warm_take((lane->last_frames + lane->last_frames / 8) * sizeof(struct slsr_frame_meta),
                   &batch->meta_size);
@@ -37,10 +51,7 @@ static void give_back(struct lane *lane)
 {
     struct slsr_batch *batch = &lane->batch;
 
-    if (batch->used > 0) {
-        lane->last_bytes = batch->used;
-        lane->last_frames = batch->frame_count;
-    }
+    note_size(lane);
     warm_give(batch->data, batch->size);
     warm_give(batch->meta, batch->meta_size * sizeof(struct slsr_frame_meta));
     slsr_batch_init(batch);

@@ -146,6 +146,7 @@ static int hand_over(struct run *r, const char *position, struct slsr_err *err)
         return rc;
     lane->cp.stream = r->stream;
     memcpy(lane->cp.cursor, position, sizeof lane->cp.cursor);
+    lane->ticket.gift = &lane->batch;
     rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, err);
     if (rc != 0)
         return rc;
@@ -191,6 +192,7 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
         if (!result.more)
             break;
         /* the lane that is free now was settled in hand_over */
+        buffers_warm(&r->lanes[r->turn]);
         rc = intake_more(&r->intake, &r->lanes[r->turn].batch, &result, &dead, err);
     }
     if (rc != 0)

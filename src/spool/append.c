@@ -82,6 +82,7 @@ int slsr_spool_submit(struct slsr_spool *spool, struct slsr_ticket *ticket,
     ticket->checkpoint = checkpoint;
     ticket->prepared = prepared;
     ticket->done = false;
+    ticket->kept = false;
     ticket->rc = 0;
     pthread_mutex_lock(&spool->lock);
     if (rc != 0) {
@@ -109,6 +110,11 @@ int slsr_spool_settle(struct slsr_spool *spool, struct slsr_ticket *ticket, stru
         pthread_cond_wait(&spool->settled, &spool->lock);
     progress_mark();
     pthread_mutex_unlock(&spool->lock);
+    if (ticket->kept) {
+        ticket->gift->data = NULL;
+        ticket->gift->meta = NULL;
+        ticket->gift->size = ticket->gift->meta_size = 0;
+    }
     if (ticket->rc != 0 && err != NULL)
         *err = ticket->err;
     return ticket->rc;

@@ -228,10 +228,23 @@ static int rotate(struct slsr_spool *spool, struct segment **seg, struct slsr_er
     return 0;
 }
 
+/* What a sender will ask for next stays in memory. */
+static void keep_recent(struct slsr_spool *spool, const struct group *group, int64_t now)
+{
+    if (!recent_wanted(&spool->recent))
+        return;
+    for (struct slsr_ticket *t = group->head; t != NULL; t = t->next)
+        if (t->gift != NULL && t->prepared->count > 0)
+            t->kept = recent_put(&spool->recent, t->gift, t->first,
+                                 t->prepared->chunks[0].header.stream, now);
+}
+
 /* Position and checkpoints become visible to the rest of the process only after the commit. */
 static void publish(struct slsr_spool *spool, struct segment *seg, const struct group *group,
                     uint64_t seq, uint64_t bytes, int64_t now)
 {
+    keep_recent(spool, group, now);
+    recent_end(&spool->recent, seq, bytes);
     pthread_mutex_lock(&spool->lock);
     for (const struct slsr_ticket *t = group->head; t != NULL; t = t->next) {
         char key[LAYOUT_KEY_MAX];
@@ -407,7 +420,7 @@ int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err 
     }
     spool->failures = 0;
     count_observe(COUNT_SPOOL_COMMIT_SECONDS, (double)(clock_mono_ns() - started) / 1e9);
-    cache_give_back(spool, seg, seq);
+    cache_give_back(spool, seg);
     publish(spool, seg, group, seq, bytes, now);
     FAULT_DIE(PUBLISH_AFTER);
     return 0;

@@ -15,6 +15,7 @@
 #include "spool/chunk.h"
 #include "spool/crypt.h"
 #include "spool/layout.h"
+#include "spool/recent.h"
 
 #include "slsrelay/spool.h"
 
@@ -86,17 +87,6 @@ struct file_runs {
     struct file_run at[FILE_RUNS_MAX];
 };
 
-/* Parts of it that are in the page cache for a reader that keeps up, oldest first (cache.c). */
-enum { CACHED_MAX = 512 };
-struct cached {
-    uint64_t segment; /* its first sequence */
-    size_t count;
-    struct cached_run {
-        struct file_run run;
-        uint64_t end_seq; /* behind its last frame */
-    } at[CACHED_MAX];
-};
-
 /* Thread that begins the writing of a large commit (early.c); used by the writer alone. */
 struct early {
     pthread_mutex_t lock;
@@ -145,13 +135,11 @@ struct slsr_spool {
     size_t quarantined_count;
     struct file_runs runs; /* the writer's */
     struct early early;    /* the writer's */
-    struct cached cached;  /* the writer's */
     struct prepared *pool; /* memory for batches to come */
     size_t pool_count;
     _Atomic uint64_t next_seq; /* writer mode */
     uint64_t total_bytes;      /* wire bytes ever stored (writer mode) */
-    _Atomic uint64_t read_seq; /* how far the live reader (a sender) is; 0: none */
-    _Atomic unsigned readers;  /* live readers: ranges without an end */
+    struct recent recent;      /* what senders find in memory */
     size_t wanted_bytes;       /* size of the append that found no room */
     bool full;
     bool told_unlink;                 /* that a segment cannot be deleted */
@@ -273,9 +261,8 @@ void early_stop(struct early *early);
 void early_begin(struct early *early, int fd, uint64_t from, uint64_t to);
 void early_end(struct early *early);
 
-/* cache.c. The writer, after each commit that ends before end_seq: pages that nobody needs go back.
- */
-void cache_give_back(struct slsr_spool *spool, const struct segment *seg, uint64_t end_seq);
+/* cache.c. The writer, after each commit: the pages of its chunks go back. */
+void cache_give_back(const struct slsr_spool *spool, const struct segment *seg);
 
 /* patience.c: mdb_txn_begin for writing in ack.mdb; a tool waits for a limited time. LMDB code. */
 int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn);

@@ -69,6 +69,7 @@ void quarantine_chunk(struct slsr_spool *spool, uint64_t from, uint64_t to, uint
         snprintf(text, sizeof text, "frames %llu..%llu are damaged and left out: %s",
                  (unsigned long long)from, (unsigned long long)(to - 1), why);
         remember(spool, from);
+        recent_forget(&spool->recent, UINT64_MAX); /* what is set aside comes from nowhere */
         incident_add(spool, "quarantine", "checksum", from, to, bytes, text);
     }
     pthread_mutex_unlock(&spool->lock);
@@ -98,6 +99,7 @@ void quarantine_segment(struct slsr_spool *spool, struct segment *seg, const cha
              (unsigned long long)seg->first, i + 1 < spool->segment_count ? "" : "at least ",
              (unsigned long long)(to - 1), (unsigned long long)seg->first, why);
     remember(spool, seg->first);
+    recent_forget(&spool->recent, UINT64_MAX);
     incident_add(spool, "quarantine", "checksum", seg->first, to, seg->disk_bytes, text);
     if (i < spool->segment_count) {
         memmove(spool->segments + i, spool->segments + i + 1,

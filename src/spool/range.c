@@ -1,11 +1,12 @@
 /* Reading a stretch of the spool: one chunk at a time, checksum verified, no copy. HOT.
  *
- * A range holds a reference to its segment and, only inside a call, a read transaction. Chunks
- * larger than a page lie in overflow pages that an append-only segment never reuses, so views stay
- * good after the transaction; smaller ones share a leaf page that moves, so they are copied out.
- * What is in memory is read through the mapping, what is not past the page cache (window.c). A
- * chunk that fails its checksum is reported once and skipped by the next call; only what the
- * mapping shows counts for that. */
+ * A live range asks first for what is still in memory (recent.c), a whole batch at a time. Else a
+ * range holds a reference to its segment and, only inside a call, a read transaction. Chunks larger
+ * than a page lie in overflow pages that an append-only segment never reuses, so views stay good
+ * after the transaction; smaller ones share a leaf page that moves, so they are copied out. What
+ * the page cache has is read through the mapping, what it has not
+ * past it (window.c). A chunk that fails its checksum is reported once and skipped by the next
+ * call; only what the mapping shows counts for that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,12 +16,16 @@
 #include "spool/env.h"
 #include "spool/internal.h"
 #include "spool/pages.h"
+#include "spool/recent.h"
 #include "spool/sieve.h"
 #include "spool/window.h"
 
 #include "base/cursor.h"
 
-enum { LEAF_BYTES = 4096, DROP_BYTES = 4 * 1024 * 1024 };
+enum { LEAF_BYTES = 4096 };
+/* A live range that found so many batches in memory, one after the other, has done with its
+ * segment. */
+enum { RECENT_RUN = 16 };
 
 struct slsr_range {
     struct slsr_spool *spool;
@@ -42,8 +47,10 @@ struct slsr_range {
     char base[SLSR_CURSOR_MAX + 1];
     char cursor[SLSR_CURSOR_MAX + 1];
     uint32_t cursor_group;
-    bool live;                /* a sender's: follows without an end */
-    const char *dropped_page; /* in seg's mapping: pages before it were given back */
+    bool live; /* a sender's: follows without an end */
+    struct recent_reader reader_of_recent;
+    const struct recent_batch *recent; /* what is loaded, when it is not a chunk */
+    unsigned recent_run;
     struct sieve sieve;
 };
 
@@ -60,10 +67,8 @@ int slsr_range_open(struct slsr_range **out, struct slsr_spool *spool, uint64_t 
     range->seq = from == 0 ? 1 : from;
     range->to = to;
     range->live = to == UINT64_MAX && spool->mode == SLSR_SPOOL_WRITE;
-    if (range->live) {
-        spool->readers++;
-        spool->read_seq = range->seq;
-    }
+    if (range->live)
+        recent_join(&spool->recent, &range->reader_of_recent, range->seq);
     *out = range;
     return 0;
 }
@@ -76,7 +81,6 @@ static void leave_segment(struct slsr_range *range)
     window_close(&range->window);
     segment_release(range->spool, range->seg);
     range->seg = NULL;
-    range->dropped_page = NULL;
     range->loaded = false;
 }
 
@@ -86,7 +90,7 @@ void slsr_range_close(struct slsr_range *range)
         return;
     leave_segment(range);
     if (range->live)
-        range->spool->readers--;
+        recent_leave(&range->spool->recent, &range->reader_of_recent);
     chunk_reader_fini(&range->reader);
     free(range->ends);
     free(range);
@@ -170,20 +174,29 @@ static int skip_by_index(struct slsr_range *range)
     return rc;
 }
 
+static int table_room(struct slsr_range *range, size_t count, struct slsr_err *err)
+{
+    uint32_t *more;
+
+    if (range->ends_size >= count)
+        return 0;
+    more = realloc(range->ends, 2 * count * sizeof *more);
+    if (more == NULL)
+        return slsr_fail(err, SLSR_ENOMEM, "no memory for a chunk's table");
+    range->ends = more;
+    range->ends_size = count;
+    range->run_ends = more + count;
+    return 0;
+}
+
 static int decode_table(struct slsr_range *range, struct slsr_err *err)
 {
     const struct chunk_view *chunk = &range->chunk;
     uint32_t last = 0;
+    int rc = table_room(range, chunk->header.count, err);
 
-    if (range->ends_size < chunk->header.count) {
-        uint32_t *more = realloc(range->ends, 2 * (size_t)chunk->header.count * sizeof *more);
-
-        if (more == NULL)
-            return slsr_fail(err, SLSR_ENOMEM, "no memory for a chunk's table");
-        range->ends = more;
-        range->ends_size = chunk->header.count;
-        range->run_ends = more + chunk->header.count;
-    }
+    if (rc != 0)
+        return rc;
     for (uint32_t i = 0; i < chunk->header.count; i++) {
         struct slsr_frame_meta meta;
 
@@ -199,33 +212,6 @@ static int decode_table(struct slsr_range *range, struct slsr_err *err)
     range->base[chunk->cursor.n] = '\0';
     range->cursor_group = UINT32_MAX;
     return 0;
-}
-
-/* A single live reader gives back what it has passed: the mapping first, because the kernel keeps
- * pages that are mapped. `value` lies behind the 16-byte head of its overflow page, which begins
- * with the page's number (LMDB data format). */
-static void give_pages_back(struct slsr_range *range, const void *value)
-{
-    const char *page = (const char *)value - 16;
-    const uintptr_t misfit = (uintptr_t)page % LEAF_BYTES;
-    size_t number;
-    uint64_t offset;
-    int fd;
-
-    if (range->spool->readers != 1 || misfit != 0)
-        return;
-    memcpy(&number, page, sizeof number); /* no checksum covers it: only for the page cache */
-    offset = (uint64_t)number * LEAF_BYTES;
-    if (range->dropped_page == NULL || page < range->dropped_page) {
-        range->dropped_page = page; /* a new segment, or gone back after a break */
-    } else if (page - range->dropped_page > DROP_BYTES) {
-        const size_t size = (size_t)(page - range->dropped_page);
-
-        madvise((void *)(uintptr_t)range->dropped_page, size, MADV_DONTNEED);
-        if (offset >= size && mdb_env_get_fd(range->seg->env, &fd) == 0)
-            posix_fadvise(fd, (off_t)(offset - size), (off_t)size, POSIX_FADV_DONTNEED);
-        range->dropped_page = page;
-    }
 }
 
 static bool index_of(struct slsr_range *range, uint64_t first, struct layout_index *index)
@@ -317,8 +303,6 @@ static int take_mapped(struct slsr_range *range, uint64_t first, MDB_val data, s
     if (data.mv_size <= sizeof range->small) {
         memcpy(range->small, data.mv_data, data.mv_size);
         data.mv_data = range->small;
-    } else if (range->live) {
-        give_pages_back(range, data.mv_data);
     }
     rc = take(range, first, data.mv_data, data.mv_size, &header_ok, &why);
     if (rc != 0)
@@ -339,8 +323,6 @@ static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key,
     bool header_ok;
     int rc = SLSR_ECORRUPT;
 
-    if (range->live)
-        range->spool->read_seq = range->seq;
     if (data.mv_size > sizeof range->small)
         direct = window_read(&range->window, range->spool, range->seg, cursor, key, data,
                              range->sieve.timed ? 0 : range->to);
@@ -432,12 +414,48 @@ static int load_from_segment(struct slsr_range *range, struct slsr_err *err)
                     (unsigned long long)range->seq);
 }
 
+/* Loads the batch in memory that range->seq lies in, if there is one. It is as the disk has it: it
+ * never left this process. */
+static bool load_recent(struct slsr_range *range)
+{
+    const struct recent_batch *found;
+    struct chunk_header *h = &range->chunk.header;
+
+    range->recent = NULL;
+    if (!range->live || !sieve_is_open(&range->sieve))
+        return false;
+    found = recent_find(&range->spool->recent, &range->reader_of_recent, range->seq);
+    if (found == NULL || range->seq >= range->spool->next_seq ||
+        table_room(range, found->batch.frame_count, NULL) != 0) {
+        range->recent_run = 0;
+        return false;
+    }
+    if (range->seg != NULL &&
+        (++range->recent_run >= RECENT_RUN || range->seq >= next_segment(range)))
+        leave_segment(range);
+    for (size_t i = 0; i < found->batch.frame_count; i++)
+        range->ends[i] = found->batch.meta[i].end;
+    *h = (struct chunk_header){.first = found->first,
+                               .count = (uint32_t)found->batch.frame_count,
+                               .stream = found->stream,
+                               .arrival_ms = found->arrival_ms};
+    range->chunk.frames = (struct slsr_bytes){found->batch.data, found->batch.used};
+    memcpy(range->base, found->batch.cursor, sizeof range->base);
+    range->cursor_group = UINT32_MAX;
+    range->recent = found;
+    range->loaded = true;
+    range->at = (uint32_t)(range->seq - found->first);
+    return true;
+}
+
 static int load(struct slsr_range *range, struct slsr_err *err)
 {
     uint64_t oldest, next, first;
     int rc;
 
     range->loaded = false;
+    if (load_recent(range))
+        return 0;
     if (range->spool->mode == SLSR_SPOOL_WRITE && range->seq >= range->spool->next_seq)
         return slsr_fail(err, SLSR_ENOMATCH, "no more frames");
     /* the usual case: the next chunk lies in the same segment, no look at the directory */
@@ -514,7 +532,10 @@ int slsr_range_next(struct slsr_range *range, struct slsr_frame *frame, struct s
     }
     if (rc != 0)
         return rc;
-    chunk_meta(range->chunk.meta + (size_t)range->at * CHUNK_META_BYTES, &meta);
+    if (range->recent != NULL)
+        meta = range->recent->batch.meta[range->at];
+    else
+        chunk_meta(range->chunk.meta + (size_t)range->at * CHUNK_META_BYTES, &meta);
     start = range->at == 0 ? 0 : range->ends[range->at - 1];
     frame->seq = range->seq;
     frame->arrival_ms = range->chunk.header.arrival_ms;

@@ -121,6 +121,7 @@ static bool unlink_head(struct slsr_spool *spool, struct usage *usage)
         usage->free_disk += seg->disk_bytes;
     memmove(spool->segments, spool->segments + 1,
             (--spool->segment_count) * sizeof(struct segment *));
+    recent_forget(&spool->recent, spool->segments[0]->first); /* the active one is the last */
     seg->grave_fd = fd + 1;
     segment_bury(spool, seg);
     return true;

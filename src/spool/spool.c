@@ -363,6 +363,7 @@ int slsr_spool_open(struct slsr_spool **out, const struct slsr_spool_config *con
     spool->marks_floor = UINT64_MAX;
     spool->segment_bytes = segment_size(config->max_size_bytes);
     pthread_mutex_init(&spool->lock, NULL);
+    recent_init(&spool->recent);
     pthread_rwlock_init(&spool->books.gate, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -422,6 +423,7 @@ void slsr_spool_close(struct slsr_spool *spool)
         spool->pool = p->next;
         prepared_free(p);
     }
+    recent_fini(&spool->recent);
     crypt_box_free(spool->writer_box);
     crypt_free(spool->crypt);
     free(spool->config.path);
