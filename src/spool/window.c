@@ -181,7 +181,7 @@ static void begin_read(struct window *w, struct window_half *half)
 }
 
 /* The chunks behind those of the half at hand, into the other one. */
-static void read_ahead(struct window *w, MDB_cursor *cursor, uint64_t to)
+static void read_ahead(struct window *w, MDB_cursor *cursor, bool always, uint64_t to)
 {
     struct window_half *ahead = &w->halves[1 - w->at];
     size_t seq = (size_t)w->halves[w->at].last + 1;
@@ -198,7 +198,7 @@ static void read_ahead(struct window *w, MDB_cursor *cursor, uint64_t to)
     }
     if (w->aio == 0 || seq >= to || mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE) != 0)
         return;
-    if (env_key(&key) >= to || !fits(&value) || in_memory(&value))
+    if (env_key(&key) >= to || !fits(&value) || (!always && in_memory(&value)))
         return;
     plan(w, ahead, cursor, key, value, to);
     begin_read(w, ahead);
@@ -210,7 +210,7 @@ static bool holds(const struct window_half *half, uint64_t first)
 }
 
 const void *window_read(struct window *w, const struct slsr_spool *spool, const struct segment *seg,
-                        MDB_cursor *cursor, MDB_val key, MDB_val value, uint64_t to)
+                        MDB_cursor *cursor, MDB_val key, MDB_val value, bool always, uint64_t to)
 {
     const uint64_t first = env_key(&key);
     struct window_half *half = &w->halves[w->at];
@@ -222,7 +222,7 @@ const void *window_read(struct window *w, const struct slsr_spool *spool, const 
         struct window_half *other = &w->halves[1 - w->at];
 
         if (!holds(other, first)) {
-            if (in_memory(&value)) {
+            if (!always && in_memory(&value)) {
                 if (w->fd >= 0 && ++w->warm >= WARM_CHUNKS)
                     window_close(w);
                 return NULL;
@@ -240,7 +240,7 @@ const void *window_read(struct window *w, const struct slsr_spool *spool, const 
         half = other;
         w->at = 1 - w->at;
         w->reach = w->reach * 2 < WINDOW_BYTES ? w->reach * 2 : WINDOW_BYTES;
-        read_ahead(w, cursor, to);
+        read_ahead(w, cursor, always, to);
     }
     at = (uint64_t)((const unsigned char *)value.mv_data - w->base);
     if (at < half->from || (int64_t)(at - half->from + value.mv_size) > half->got) {

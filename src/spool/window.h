@@ -1,10 +1,11 @@
-/* Chunks that are not in memory, read past the page cache. Indoors of the spool.
+/* Chunks read past the page cache. Indoors of the spool.
  *
  * A page of the page cache that is used once costs more than the reading of it, so a reader that is
  * far behind takes whole chunks by direct I/O into two buffers of its own: it works in one while
- * the kernel fills the other. Only chunks that a transaction of LMDB shows are read, and those
- * never change (segment.c), so there is nothing to be stale. One window belongs to one range and
- * one thread. */
+ * the kernel fills the other. Also what the page cache has costs half as much this way as through
+ * the mapping, so a reader of much asks for all of it. Only chunks that a transaction of LMDB shows
+ * are read, and those never change (segment.c), so there is nothing to be stale. One window belongs
+ * to one range and one thread. */
 #ifndef SPOOL_WINDOW_H
 #define SPOOL_WINDOW_H
 
@@ -43,11 +44,11 @@ struct window { /* zeroed, fd -1: closed */
 };
 
 /* Where `value`, which cursor stands on with `key`, can be read: in a buffer, good until the next
- * call; NULL: in the mapping, because it is in memory, or too large, or the file cannot be read
- * directly, or the disk refused. Reads ahead chunks that begin below `to`; 0: none. The cursor may
- * be moved. Only for values with pages of their own. */
+ * call; NULL: in the mapping, because it is in memory (unless `always`), or too large, or the file
+ * cannot be read directly, or the disk refused. Reads ahead chunks that begin below `to`; 0: none.
+ * The cursor may be moved. Only for values with pages of their own. */
 const void *window_read(struct window *w, const struct slsr_spool *spool, const struct segment *seg,
-                        MDB_cursor *cursor, MDB_val key, MDB_val value, uint64_t to);
+                        MDB_cursor *cursor, MDB_val key, MDB_val value, bool always, uint64_t to);
 /* No more of this file, for example after a disagreement with the mapping. */
 void window_refuse(struct window *w);
 void window_close(struct window *w); /* waits for what is under way */
