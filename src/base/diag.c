@@ -68,7 +68,10 @@ int diag_open(const struct slsr_log_config *config, const char *program, struct 
         snprintf(sink.file, sizeof sink.file, "%s", config->file);
         sink.fd = open(sink.file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
         if (sink.fd < 0)
-            rc = slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot open log.file %s", sink.file);
+            rc = slsr_fail(err, errno == EACCES ? SLSR_EPERM : SLSR_ECREATE,
+                           "cannot open log.file %s: %s: name a file in a folder that the relay's "
+                           "user may write",
+                           sink.file, strerror(errno));
     }
     pthread_mutex_unlock(&lock);
     return rc;

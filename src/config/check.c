@@ -53,6 +53,16 @@ static bool endpoint_valid(const char *text)
     return config_split_host(rest, host, sizeof host, &port) && config_host_valid(host);
 }
 
+/* https://my-project.cn-hangzhou.log.aliyuncs.com, as the console shows it for a project. */
+static bool endpoint_has_project(const struct slsr_source_config *s)
+{
+    const char *mark = strstr(s->endpoint, "://"), *start = mark != NULL ? mark + 3 : s->endpoint;
+    const size_t n = s->project != NULL ? strlen(s->project) : 0;
+
+    return n > 0 && strncmp(start, s->project, n) == 0 && start[n] == '.' &&
+           strncmp(start + n + 1, "log.", 4) != 0 && strstr(start, ".log.aliyuncs.com") != NULL;
+}
+
 static void check_addresses(struct config_load *load, const struct slsr_source_config *s,
                             const char *path)
 {
@@ -64,6 +74,11 @@ static void check_addresses(struct config_load *load, const struct slsr_source_c
         config_problem(load, child,
                        "is no address of the service: write it like "
                        "https://cn-hangzhou.log.aliyuncs.com, without project or path");
+    } else if (s->endpoint != NULL && endpoint_has_project(s)) {
+        (void)config_path_key(child, path, "endpoint");
+        config_problem(load, child,
+                       "begins with the project, which the relay puts in front by itself: leave "
+                       "it out here");
     }
     if (s->connect_to != NULL && (!config_split_host(s->connect_to, host, sizeof host, &port) ||
                                   !config_host_valid(host) || port == 0)) {
@@ -115,9 +130,9 @@ static void check_names(struct config_load *load, const struct slsr_source_confi
     }
 }
 
-static void check_source(struct config_load *load, const struct slsr_source_config *s,
-                         const char *path)
+static void check_source(struct config_load *load, size_t i, const char *path)
 {
+    const struct slsr_source_config *s = &load->config->sources[i];
     const bool elsewhere = s->credentials_file != NULL || s->ecs_ram_role != NULL;
     char child[CONFIG_PATH];
 
@@ -127,10 +142,16 @@ static void check_source(struct config_load *load, const struct slsr_source_conf
     require(load, s->logstore_count > 0, path, "logstores", "name one here or in SLS_LOGSTORE");
     require(load, s->consumer_group != NULL, path, "consumer_group",
             "name it here or in SLS_CG; it is created when it does not exist");
-    require(load, s->access_key_id != NULL || elsewhere, path, "access_key_id",
+    require(load,
+            s->access_key_id != NULL || elsewhere ||
+                config_secret_in_file(load, i, "access_key_id"),
+            path, "access_key_id",
             "give it here, in SLS_AK_ID, access_key_id_file or a systemd credential, or set "
             "credentials_file or ecs_ram_role");
-    require(load, s->access_key_secret != NULL || elsewhere, path, "access_key_secret",
+    require(load,
+            s->access_key_secret != NULL || elsewhere ||
+                config_secret_in_file(load, i, "access_key_secret"),
+            path, "access_key_secret",
             "give it here, in SLS_AK_KEY, access_key_secret_file or a systemd credential, or set "
             "credentials_file or ecs_ram_role");
     check_addresses(load, s, path);
@@ -393,7 +414,7 @@ void config_check(struct config_load *load)
 
     for (size_t i = 0; i < c->source_count; i++) {
         config_source_path(load, i, path);
-        check_source(load, &c->sources[i], path);
+        check_source(load, i, path);
     }
     if (load->need_relay && c->source_count == 0)
         config_problem(load, "$.sources", "is empty: name at least one source");
@@ -407,4 +428,5 @@ void config_check(struct config_load *load)
     check_spool(load);
     check_metrics(load);
     check_metrics_hosts(load);
+    config_files_look(load);
 }

@@ -78,9 +78,14 @@ static int read_file(struct config_load *load, const char *file, struct slsr_err
 
     if (fd < 0 && errno == ENOENT && file == NULL)
         return 0;
-    if (fd < 0)
-        return slsr_fail_errno(err, errno == EACCES || errno == EPERM ? SLSR_EPERM : SLSR_ENOSPOOL,
-                               errno, "configuration file %s cannot be opened", name);
+    if (fd < 0) {
+        const bool denied = errno == EACCES || errno == EPERM;
+
+        return slsr_fail(err, denied ? SLSR_EPERM : SLSR_ENOSPOOL,
+                         "configuration file %s cannot be opened: %s: %s", name, strerror(errno),
+                         denied ? "be root or in the group of the file"
+                                : "give the path of one with -c");
+    }
     load->file_public = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IROTH) != 0;
     text = malloc(CONFIG_FILE_MAX + 1);
     if (text == NULL) {

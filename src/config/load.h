@@ -101,6 +101,9 @@ void config_many_free(const struct option *option, void *area);
 #define CONFIG_MASK "***"
 /* Reads *_file and systemd credentials; warns of inline secrets in a public file. */
 void config_secrets_load(struct config_load *load);
+/* Does source i name a file for this secret ("access_key_id")? What is wrong with it has been said.
+ */
+bool config_secret_in_file(const struct config_load *load, size_t i, const char *key);
 /* Frees a tree, overwriting its strings first. */
 void config_wipe_json(json_t *root);
 void config_wipe_text(char *text);
@@ -109,6 +112,10 @@ void config_free_text(const struct option *option, char *text);
 
 /* --- check.c --- */
 void config_check(struct config_load *load);
+
+/* --- files.c --- */
+/* Warns of named files that cannot be read; for the relay only. After config_check. */
+void config_files_look(struct config_load *load);
 
 /* --- units.c --- */
 /* "begin", "end", "@epoch", "2026-01-02T03:04:05+08:00". */

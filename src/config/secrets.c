@@ -95,7 +95,9 @@ static void load_from(struct config_load *load, const struct option *option, voi
         return;
     if (failed != 0) {
         if (load->need_relay)
-            config_problem(load, path, "the file with the secret cannot be read: %s",
+            config_problem(load, path,
+                           "the file with the secret cannot be read: %s: its name belongs here, "
+                           "its rights must let the relay's user read it",
                            failed == EFBIG    ? "it is too large for a secret"
                            : failed == EINVAL ? "it is not an ordinary file"
                                               : strerror(failed));
@@ -155,15 +157,28 @@ static void load_secret(struct config_load *load, const struct option *option, j
         load_from(load, option, source, file, path, true);
 }
 
+static json_t *source_object(const struct config_load *load, size_t i)
+{
+    const json_t *many = json_object_get(load->root, "sources");
+
+    return many != NULL ? json_array_get(many, i) : json_object_get(load->root, "source");
+}
+
+bool config_secret_in_file(const struct config_load *load, size_t i, const char *key)
+{
+    char file_key[64];
+
+    snprintf(file_key, sizeof file_key, "%s_file", key);
+    return has_text(source_object(load, i), file_key);
+}
+
 void config_secrets_load(struct config_load *load)
 {
-    json_t *many = json_object_get(load->root, "sources");
     size_t count;
     const struct option *options = options_all(&count);
 
     for (size_t i = 0; i < load->config->source_count; i++) {
-        json_t *object =
-            many != NULL ? json_array_get(many, i) : json_object_get(load->root, "source");
+        json_t *object = source_object(load, i);
         char path[CONFIG_PATH];
 
         config_source_path(load, i, path);

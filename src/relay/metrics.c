@@ -312,9 +312,9 @@ static int open_socket(const char *listen_on, int *out, struct slsr_err *err)
     }
     freeaddrinfo(list);
     if (fd < 0)
-        return slsr_fail_errno(err, SLSR_ENET, failed,
-                               "cannot listen on metrics.listen %s: choose another port",
-                               listen_on);
+        return slsr_fail(err, failed == EADDRINUSE ? SLSR_EBUSY : SLSR_ECREATE,
+                         "cannot listen on metrics.listen %s: %s: choose another address or port",
+                         listen_on, strerror(failed));
     *out = fd;
     return 0;
 }

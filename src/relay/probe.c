@@ -30,12 +30,13 @@ static void step(struct probe *probe, const char *what, const char *where, int r
 {
     const double ms = (double)(clock_mono_ns() - probe->began_ns) / 1e6;
 
-    fprintf(probe->out, "%-8s %-34s %8.1f ms  %s%s%s\n", rc == 0 ? "ok" : "FAILED", what, ms, where,
+    fprintf(probe->out, "%-8s %-36s %8.1f ms  %s%s%s\n", rc == 0 ? "ok" : "FAILED", what, ms, where,
             rc == 0 ? "" : ": ", rc == 0 ? "" : err->text);
     if (rc != 0 && probe->first == 0) {
         probe->first = rc;
         if (probe->err != NULL)
             *probe->err = *err;
+        slsr_wrap(probe->err, rc, "%s", what);
     }
     probe->began_ns = clock_mono_ns();
 }
@@ -222,15 +223,17 @@ int relay_test_connection(const struct slsr_config *config, FILE *out, struct sl
         const bool tls = slsr_target_uses_tls(target);
         struct slsr_probe seen = {0};
         char certificate[320];
+        char what[128];
         char where[800];
         int rc;
 
         probe.began_ns = clock_mono_ns();
         rc = slsr_deliver_probe(target, NULL, &seen, &why);
         say_certificate(certificate, sizeof certificate, &seen);
-        snprintf(where, sizeof where, "%s at %s port %d%s", target->name,
+        snprintf(what, sizeof what, "target %s: connect%s", target->name, tls ? ", TLS" : "");
+        snprintf(where, sizeof where, "%s port %d%s",
                  target->host != NULL ? target->host : "its servers", target->port, certificate);
-        step(&probe, tls ? "target connect, TLS" : "target connect", where, rc, &why);
+        step(&probe, what, where, rc, &why);
     }
     return probe.first;
 }

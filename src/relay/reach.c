@@ -59,7 +59,10 @@ int reach_connect(struct reach *reach, int timeout_ms, struct slsr_err *err)
         if (failed == 0)
             return 0;
     }
-    return slsr_fail_errno(err, SLSR_ENET, failed, "%s does not answer", reach->address);
+    return slsr_fail(err, SLSR_ENET,
+                     "%s does not answer: %s: look at source.endpoint, the firewall and "
+                     "source.proxy",
+                     reach->address, strerror(failed));
 }
 
 void reach_fini(struct reach *reach)

@@ -69,6 +69,16 @@ struct stream *stream_put(struct slsr_spool *spool, uint32_t id, const char *key
     return stream;
 }
 
+static int cannot_create(const char *directory, struct slsr_err *err)
+{
+    const bool denied = errno == EACCES;
+
+    return slsr_fail(err, denied ? SLSR_EPERM : SLSR_ECREATE, "cannot create %s: %s: %s", directory,
+                     strerror(errno),
+                     denied ? "make it, for the user that runs the relay"
+                            : "look at spool.path; the folders above must be there");
+}
+
 /* mkdir -p for the last two levels: /var/lib/sls-relay/spool. */
 static int make_dirs(const char *path, struct slsr_err *err)
 {
@@ -80,10 +90,10 @@ static int make_dirs(const char *path, struct slsr_err *err)
     if (slash != NULL && slash != parent) {
         *slash = '\0';
         if (mkdir(parent, 0750) != 0 && errno != EEXIST)
-            return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot create %s", parent);
+            return cannot_create(parent, err);
     }
     if (mkdir(path, 0750) != 0 && errno != EEXIST)
-        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot create spool directory %s", path);
+        return cannot_create(path, err);
     return 0;
 }
 
@@ -157,8 +167,10 @@ static int take_lock(struct slsr_spool *spool, struct slsr_err *err)
     snprintf(path, sizeof path, "%s/LOCK", spool->config.path);
     spool->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (spool->lock_fd < 0)
-        return slsr_fail_errno(err, errno == EACCES ? SLSR_EPERM : SLSR_ECREATE, errno,
-                               "cannot write in spool directory %s", spool->config.path);
+        return slsr_fail(err, errno == EACCES ? SLSR_EPERM : SLSR_ECREATE,
+                         "cannot write in spool directory %s: %s: give it to the user that runs "
+                         "the relay, or choose another spool.path",
+                         spool->config.path, strerror(errno));
     /* a tool that looks whether a relay runs holds it for a moment */
     for (int i = 0; i < 10 && flock(spool->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
         if (errno != EWOULDBLOCK)

@@ -236,9 +236,12 @@ static int refused(int alert, bool asked, const struct slsr_target_config *targe
 
 const char *tls_reason(void)
 {
-    unsigned long e = ERR_peek_last_error();
+    /* The first error has the cause when the system gave one: a file that is not there. */
+    unsigned long first = ERR_peek_error(), e = ERR_peek_last_error();
     const char *text = e != 0 ? ERR_reason_error_string(e) : NULL;
 
+    if (ERR_SYSTEM_ERROR(first))
+        text = strerror(ERR_GET_REASON(first));
     ERR_clear_error();
     return text != NULL ? text : "unknown error of the TLS library";
 }

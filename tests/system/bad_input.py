@@ -202,6 +202,32 @@ def second_relay(rig):
     arrives(rig, first)
 
 
+def port_taken(rig):
+    """The address of the page is another process's: the same exit code from all three listeners."""
+    rig.start_sim()
+    taken = f"127.0.0.1:{rig.sim_port}"
+    done = rig.run("sls-relay", "-c", rig.config(9), "--set", f"metrics.listen={taken}", code=75)
+    last = done.stderr.strip().split("\n")[-1]
+    sentence(last, re.escape(f"metrics.listen {taken}"), "in use", "choose another")
+    sim = rig.run("sls-sim", "--listen", taken, code=75)
+    sink = rig.run("syslog-sink", "--listen", f"tcp://{taken}", code=75)
+    for said in (sim.stderr, sink.stderr):
+        check(taken in said and "choose another" in said, f"no sentence: {said!r}")
+
+
+def log_file_impossible(rig):
+    config = rig.config(9, log={"file": rig.path("no/such/folder.log")})
+    sentence(rig.run("sls-relay", "-c", config, code=73).stderr, "no/such/folder.log", "may write")
+
+
+def probe_names_the_step(rig):
+    """What --test-connection says at the end stands alone in a journal: which step, of whom."""
+    rig.start_sim()
+    port = free_port()
+    done = rig.run("sls-relay", "-c", rig.config(port), "--test-connection", code=69)
+    sentence(done.stderr, "target siem: connect: ", f"port {port}: connection refused")
+
+
 def broken_bodies(rig):
     """Every kind of broken answer a few times in a row, then good ones."""
     options = []
@@ -238,7 +264,8 @@ def wrong_configuration(rig):
 
 CASES = (wrong_key, unknown_key_id, unknown_logstore, skewed_clock, siem_refuses,
          siem_has_no_address, service_refuses, service_has_no_address, spool_below_a_file,
-         spool_not_ours, second_relay, broken_bodies, wrong_configuration)
+         spool_not_ours, second_relay, port_taken, log_file_impossible, probe_names_the_step,
+         broken_bodies, wrong_configuration)
 
 
 def test(_):

@@ -73,7 +73,7 @@ def test(rig):
     good = probe(kit.ca, 0)
     print(good)
     for want in ("SLS: resolve", "SLS: connect", "SLS: TLS", "SLS connect, sign in, logstore",
-                 LOGSTORE, "SLS: clock", "target connect, TLS"):
+                 LOGSTORE, "SLS: clock", "target siem: connect, TLS"):
         check(want in good, f"no step {want!r}")
     check(good.count("certificate of /CN=") == 2 and good.count(" days)") == 2,
           "a certificate is not named with its end")
@@ -81,7 +81,7 @@ def test(rig):
     bad = probe(other.ca, 69)
     failed = [line for line in bad.splitlines() if line.startswith("FAILED")]
     check(any("SLS: TLS" in line for line in failed), f"TLS did not fail:\n{bad}")
-    check("ok       target connect, TLS" in bad, f"the target's step is missing:\n{bad}")
+    check("ok       target siem: connect, TLS" in bad, f"the target's step is missing:\n{bad}")
 
 
 if __name__ == "__main__":

@@ -507,7 +507,7 @@ def test_exit_codes(program):
     def code(*args):
         return subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE).returncode
     sim = Sim(program)
-    assert code('--listen', '127.0.0.1:%d' % sim.port) == 73
+    assert code('--listen', '127.0.0.1:%d' % sim.port) == 75
     sim.close()
     assert code('--version') == 0 and code('--help') == 0
     assert code() == 64 and code('--listen', 'nowhere') == 64 and code('--bogus') == 64

@@ -55,7 +55,7 @@ class World:
                             code=None)
         text = done.stdout + done.stderr
         if reason is None:
-            check(re.search(r"^ok +target connect", text, re.M), f"not connected: {text}")
+            check(re.search(r"^ok +target siem: connect", text, re.M), f"not connected: {text}")
         else:
             check(reason in text, f"no word of \"{reason}\": {text}")
 

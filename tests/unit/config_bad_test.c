@@ -105,6 +105,9 @@ static const struct bad table[] = {
     /* names and addresses */
     {"{\"source\": {\"endpoint\": \"ftp://a\"}}", "$.source.endpoint:1", "https://"},
     {"{\"source\": {\"endpoint\": \"https://a/logs\"}}", "$.source.endpoint:1", "path"},
+    {"{\"source\": {\"project\": \"cn-hangzhou\",\n"
+     "\"endpoint\": \"https://cn-hangzhou.cn-hangzhou.log.aliyuncs.com\"}}",
+     "$.source.endpoint:2", "leave it out"},
     {"{\"source\": {\"connect_to\": \"127.0.0.1\"}}", "$.source.connect_to:1", "HOST:PORT"},
     {"{\"source\": {\"project\": \"My_Project\"}}", "$.source.project:1", "lower-case"},
     {"{\"source\": {\"logstores\": [\"-audit\"]}}", "$.source.logstores[0]:1", "both ends"},
@@ -166,6 +169,19 @@ static const struct bad relay_table[] = {
      "$.source.heartbeat_timeout:5! $.targets[1].host:8", NULL},
     {RELAY(",\n\"access_key_secret_file\": \"/nowhere\"", "{\"host\": \"h\"}"),
      "$.source.access_key_secret_file:5", "keep one"},
+    /* a file that is not there is one problem, not two; its name may be the secret itself */
+    {"{ \"source\": {\"endpoint\": \"e.example.com\", \"project\": \"p\",\n"
+     "\"logstores\": [\"audit\"], \"consumer_group\": \"g\", \"access_key_id\": \"id\",\n"
+     "\"access_key_secret_file\": \"/nowhere\"}, \"targets\": [{\"host\": \"h\"}] }",
+     "$.source.access_key_secret_file:3", "No such file or directory: its name belongs here"},
+    /* other files are named; without TLS nobody reads its own */
+    {RELAY("", "{\"host\": \"h\", \"protocol\": \"tls\",\n"
+               "\"tls\": {\"ca_file\": \"/nowhere\"},\n\"port\": 0}"),
+     "$.targets[0].tls.ca_file:6! $.targets[0].port:7",
+     "/nowhere cannot be read here: No such file or directory"},
+    {RELAY(",\n\"ca_file\": \"/nowhere\"",
+           "{\"host\": \"h\", \"port\": 0, \"tls\": {\"ca_file\": \"/nowhere\"}}"),
+     "$.source.ca_file:5! $.targets[0].port:6", NULL},
 };
 
 static void check_table(const struct bad *rows, size_t count, bool need_relay)

@@ -99,7 +99,7 @@ static void test_complete_file(void **state)
         "\"fetch_interval\": 0, \"max_log_groups\": 10, \"checkpoint_interval\": \"250ms\","
         "\"checkpoint_after\": \"spooled\", \"on_invalid_cursor\": \"stop\"," KEYS ","
         "\"security_token\": \"\", \"credentials_file\": null, \"ecs_ram_role\": \"\","
-        "\"proxy\": null, \"ca_file\": \"/etc/ca.pem\" },"
+        "\"proxy\": null, \"ca_file\": \"/dev/null\" },"
         "\"format\": { \"protocol\": \"seed\", \"body\": \"template\", \"sep\": \"\","
         "\"facility\": \"LOCAL7\", \"severity\": \"warn\", \"severity_field\": null,"
         "\"severity_map\": {}, \"hostname\": \"h\", \"tag\": \"t\", \"procid\": \"1\","

@@ -17,7 +17,13 @@
 #include "sim.h"
 #include "text.h"
 
-enum { EXIT_USAGE = 64, EXIT_UNREACHABLE = 69, EXIT_CANNOT_CREATE = 73, BACKLOG = 4096 };
+enum {
+    EXIT_USAGE = 64,
+    EXIT_UNREACHABLE = 69,
+    EXIT_CANNOT_CREATE = 73,
+    EXIT_BUSY = 75,
+    BACKLOG = 4096
+};
 
 struct options {
     const char *listen;
@@ -418,7 +424,7 @@ static int open_socket(const char *where, int *fd)
         return 0;
     fprintf(stderr, "sls-sim: listen on %s, %s: choose another port or stop its owner\n", where,
             strerror(rc));
-    return EXIT_CANNOT_CREATE;
+    return rc == EADDRINUSE ? EXIT_BUSY : EXIT_CANNOT_CREATE;
 }
 
 static void announce(const char *where, int fd, bool default_key)

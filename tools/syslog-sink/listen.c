@@ -33,8 +33,8 @@ void listen_url(enum scheme scheme, const struct sockaddr *a, socklen_t n, char 
 
 static int fail(const struct endpoint *e, int error)
 {
-    fprintf(stderr, "syslog-sink: cannot listen, %s://%s:%s: %s\n", scheme_name(e->scheme), e->host,
-            e->port, strerror(error));
+    fprintf(stderr, "syslog-sink: cannot listen, %s://%s:%s: %s: choose another address or port\n",
+            scheme_name(e->scheme), e->host, e->port, strerror(error));
     return error == EADDRINUSE ? EXIT_BUSY : error == EACCES ? EXIT_DENIED : EXIT_CANNOT_CREATE;
 }
 
