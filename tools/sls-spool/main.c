@@ -89,7 +89,7 @@ static const char help[] =
     "change  hold, release, requeue, purge SELECTORS [-t T]     skip SELECTORS -t T --reason TEXT\n"
     "        pause, resume, flush -t T     seek -t T SEQ|TIME|oldest|newest\n"
     "                --dry-run shows the plan only; --reason TEXT goes to the ledger\n"
-    "send    replay SELECTORS (-t NAME | --to tcp://HOST[:PORT] | --to udp://HOST[:PORT])\n"
+    "send    replay SELECTORS (-t NAME | --to tcp://HOST[:PORT]) also tls, udp, relp\n"
     "                [--rate 500/s|2MB/s] [--timeout S] [--yes];  replay --list | --resume ID | "
     "--stop ID\n"
     "bring   export SELECTORS [--output F]     import F     backup DIR\n"

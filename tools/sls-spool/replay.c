@@ -430,8 +430,7 @@ static int find_target(struct replay *replay, struct slsr_target_config *own)
     struct slsr_err err = {0};
 
     if ((tool->target != NULL) == (tool->to != NULL))
-        return tool_usage(
-            "replay: give either -t NAME, or --to tcp://HOST:PORT or udp://HOST:PORT");
+        return tool_usage("replay: give either -t NAME, or --to tcp://HOST:PORT, tls, udp or relp");
     if (tool->timeout_ms <= 0)
         return tool_usage("--timeout 0, replay: give a time longer than that");
     if (tool->to != NULL) {

@@ -74,9 +74,10 @@ int verb_verify(struct tool *tool)
         on_bad(&view, err.text); /* so damaged that the walk could not even begin */
     if (tool->output != OUT_TEXT) {
         printf("],\"segments\":%" PRIu64 ",\"chunks\":%" PRIu64 ",\"frames\":%" PRIu64
-               ",\"bytes\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"deep\":%s}\n",
+               ",\"bytes\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"sealed_chunks\":%" PRIu64
+               ",\"deep\":%s}\n",
                verify.segments, verify.chunks, verify.frames, verify.bytes, view.damages,
-               verify.deep ? "true" : "false");
+               verify.sealed_chunks, verify.deep ? "true" : "false");
     } else {
         cli_text_size(bytes, verify.bytes);
         printf("%s: %" PRIu64 " segment%s, %" PRIu64 " chunk%s, %" PRIu64 " frame%s, %s, %" PRIu64
@@ -84,6 +85,10 @@ int verb_verify(struct tool *tool)
                rc == 0 ? "sound" : "damaged", verify.segments, tool_s(verify.segments),
                verify.chunks, tool_s(verify.chunks), verify.frames, tool_s(verify.frames), bytes,
                view.damages, tool_s(view.damages));
+        if (verify.sealed_chunks > 0)
+            printf("%" PRIu64 " chunk%s encrypted with a key that is not at hand: only checksums "
+                   "were looked at: give -c with all keys\n",
+                   verify.sealed_chunks, tool_s(verify.sealed_chunks));
     }
     return rc == 0 ? 0 : EXIT_DAMAGED;
 }
