@@ -39,6 +39,17 @@ static void *take_out(size_t at, size_t *size)
     return block;
 }
 
+/* Needs that differ a little shall fit each other's blocks: up to the next eighth of the power of
+ * two below. What is not used of a new block is never touched and costs nothing. */
+static size_t rounded(size_t need)
+{
+    size_t step = WARM_BLOCK_MIN / 8;
+
+    while (step < SIZE_MAX / 32 && step * 16 <= need)
+        step *= 2;
+    return need > SIZE_MAX - step ? need : (need + step - 1) / step * step;
+}
+
 void *warm_take(size_t need, size_t *size)
 {
     void *block = NULL;
@@ -52,6 +63,7 @@ void *warm_take(size_t need, size_t *size)
     pthread_mutex_unlock(&lock);
     if (block != NULL)
         return block;
+    need = rounded(need);
     block = malloc(need);
     *size = block != NULL ? need : 0;
     return block;

@@ -11,8 +11,8 @@
 
 enum { WARM_IDLE_BYTES = 64 * 1024 * 1024, WARM_BLOCK_MIN = 64 * 1024 };
 
-/* A block of at least `need` bytes, content undefined; *size: all that may be used. Plain memory of
- * malloc: realloc and free are fine, too. NULL: no memory, *size is 0. */
+/* A block of at least `need` bytes (up to an eighth more), content undefined; *size: all that may
+ * be used. Plain memory of malloc: realloc and free are fine, too. NULL: no memory, *size is 0. */
 void *warm_take(size_t need, size_t *size);
 /* Takes any block of malloc that has `size` bytes. NULL is fine. */
 void warm_give(void *block, size_t size);

@@ -61,6 +61,24 @@ static void the_last_given_comes_first(void **state)
     assert_int_equal(warm_idle(), 0);
 }
 
+/* Pulls differ a little in size: their blocks fit each other all the same. */
+static void needs_that_differ_a_little_share_a_block(void **state)
+{
+    size_t size;
+    void *a = warm_take(5 * MIB + 1, &size);
+
+    (void)state;
+    assert_int_equal(size, 5 * MIB + MIB / 2);
+    if (!keeps()) {
+        free(a);
+        return;
+    }
+    warm_trim();
+    warm_give(a, size);
+    assert_ptr_equal(warm_take(5 * MIB + MIB / 3, &size), a);
+    free(a);
+}
+
 static void what_waits_is_bounded(void **state)
 {
     const size_t size = 5 * MIB;
@@ -124,6 +142,7 @@ static void no_block_is_in_two_hands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_last_given_comes_first),
+                                       cmocka_unit_test(needs_that_differ_a_little_share_a_block),
                                        cmocka_unit_test(what_waits_is_bounded),
                                        cmocka_unit_test(no_block_is_in_two_hands)};
 
