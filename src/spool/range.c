@@ -4,7 +4,7 @@
  * range holds a reference to its segment and, only inside a call, a read transaction. Chunks larger
  * than a page lie in overflow pages that an append-only segment never reuses, so views stay good
  * after the transaction; smaller ones share a leaf page that moves, so they are copied out. What
- * the page cache has is read through the mapping, what it has not, and all that a live range reads,
+ * the page cache has is read through the mapping, what it has not, and all that the relay reads,
  * past it (window.c). A chunk that fails its checksum is reported once and skipped by the next
  * call; only what the mapping shows counts for that. */
 #include <errno.h>
@@ -324,8 +324,9 @@ static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key,
     int rc = SLSR_ECORRUPT;
 
     if (data.mv_size > sizeof range->small)
-        direct = window_read(&range->window, range->spool, range->seg, cursor, key, data,
-                             range->live, range->sieve.timed ? 0 : range->to);
+        direct =
+            window_read(&range->window, range->spool, range->seg, cursor, key, data,
+                        range->spool->mode == SLSR_SPOOL_WRITE, range->sieve.timed ? 0 : range->to);
     if (direct != NULL)
         rc = take(range, first, direct, data.mv_size, &header_ok, NULL);
     if (direct != NULL && rc == SLSR_ECORRUPT)
