@@ -2,14 +2,14 @@
  *
  *   DIR [GB [BATCH_MB]]  append, drain, a writer with company, codecs; 1 GB, batches of 10 and 1 MB
  *   DIR --company GB     of these the writer with company alone
- *   DIR --flat GB...     at each backlog the cost of append, drain, ack, head deletion, open,
- * look-up DIR --turn GB LIVE   turns GB over with LIVE GB undelivered; what the folder takes at
+ *   DIR --flat GB...     the cost of append, drain, ack, head deletion, open and look-up at a
+ * backlog DIR --turn GB LIVE   turns GB over with LIVE GB undelivered; what the folder takes at
  * most
  *
  * A durable append is compared with the same bytes by pwrite + fdatasync, page cache handled
  * equally: both give back what they synced. Rounds alternate, so that a disk that changes its mind
- * hits both. size: one yardstick, one set of helpers; the modes are independent functions one after
- * the other. */
+ * hits both; what is told of them is the median of the rounds' ratios. size: one yardstick, one set
+ * of helpers; the modes are independent functions one after the other. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 
-enum { FRAME_BYTES = 818, ROUNDS = 8, DROP_BYTES = 4 * 1024 * 1024 };
+enum { FRAME_BYTES = 818, ROUNDS = 24, ROUND_BATCHES = 5, DROP_BYTES = 4 * 1024 * 1024 };
 
 static double cpu_s(void)
 {
@@ -59,11 +59,33 @@ static void stop(struct lap *lap, struct mark from, double bytes)
     lap->bytes += bytes;
 }
 
+static void add_lap(struct lap *sum, const struct lap *lap)
+{
+    sum->cpu += lap->cpu;
+    sum->wall += lap->wall;
+    sum->bytes += lap->bytes;
+}
+
 static void print_lap(const char *stage, const struct lap *lap)
 {
     printf("%-28s %8.3f CPU-s/GB  %8.0f MB/s\n", stage, lap->cpu / lap->bytes * 1e9,
            lap->bytes / lap->wall / 1e6);
     fflush(stdout);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The values are put in order. */
+static double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, by_size);
+    return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 static void die(const char *what, const struct slsr_err *err)
@@ -248,19 +270,29 @@ static void bench_ratio(const char *dir, double gb, double batch_mb, bool with_d
     struct slsr_batch batch;
     struct slsr_spool *spool;
     struct plain plain;
+    double ratios[2][ROUNDS];
     char path[4096];
     char label[64];
+    size_t rounds;
     size_t batches;
 
     make_batch(&batch, (size_t)(batch_mb * 1e6));
-    batches = (size_t)(gb * 1e9 / (double)batch.used / ROUNDS) + 1;
+    batches = (size_t)(gb * 1e9 / (double)batch.used) + 1;
+    rounds = batches / ROUND_BATCHES < 3        ? 3
+             : batches / ROUND_BATCHES > ROUNDS ? ROUNDS
+                                                : batches / ROUND_BATCHES;
+    batches = batches / rounds + 1;
     snprintf(path, sizeof path, "%s/spool", dir);
     plain_open(&plain, dir);
     spool = open_spool(path, &like);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
+        const double before[3] = {plain_lap.wall, pipelined.wall, each.wall};
+
         plain_round(&plain, &batch, batches, &plain_lap);
         append_round(spool, &batch, batches, &pipelined);
         append_each(spool, &batch, batches, &each);
+        ratios[0][i] = (pipelined.wall - before[1]) / (plain_lap.wall - before[0]);
+        ratios[1][i] = (each.wall - before[2]) / (plain_lap.wall - before[0]);
     }
     plain_close(&plain);
     snprintf(label, sizeof label, "pwrite+fdatasync %g MB", batch_mb);
@@ -269,10 +301,12 @@ static void bench_ratio(const char *dir, double gb, double batch_mb, bool with_d
     print_lap(label, &pipelined);
     snprintf(label, sizeof label, "append %g MB, one by one", batch_mb);
     print_lap(label, &each);
-    printf("ratio of time, append %g MB to pwrite+fdatasync: %.2f, one by one %.2f\n", batch_mb,
-           pipelined.wall / plain_lap.wall, each.wall / plain_lap.wall);
+    printf("ratio of time, append %g MB to pwrite+fdatasync, median of %zu rounds: %.2f (of all "
+           "together %.2f), one by one %.2f (%.2f)\n",
+           batch_mb, rounds, median(ratios[0], rounds), pipelined.wall / plain_lap.wall,
+           median(ratios[1], rounds), each.wall / plain_lap.wall);
     if (with_drain) {
-        const double bytes = (double)batch.used * (double)batches * ROUNDS * 2;
+        const double bytes = (double)batch.used * (double)batches * (double)rounds * 2;
 
         /* a sender gives back what it has passed, so its second time is as cold; a reader with an
          * end does not, so its second time is from memory */
@@ -341,11 +375,15 @@ static void bench_codecs(const char *dir, double gb)
 
 /* --- a writer with company --- */
 
+enum { COMPANY_ROUNDS = 9 };
+
 struct company {
     struct slsr_spool *spool;
     struct plain plain;
     char path[4096];
     atomic_bool done;
+    atomic_ullong passed;        /* bytes, by the sender */
+    double tool_cpu, tool_bytes; /* of our tail, added up over rounds */
 };
 
 /* A sender that acknowledges every 4 MB. */
@@ -367,6 +405,7 @@ static void *acking_sender(void *arg)
             continue;
         }
         since += run.wire.n;
+        c->passed += run.wire.n;
         if (since < 4000000)
             continue;
         since = 0;
@@ -402,6 +441,31 @@ static pid_t tail_tool(const char *path, bool plain)
         _exit(1);
     }
     return pid;
+}
+
+/* Ends it; what it took and wrote is added up. */
+static void end_tool(struct company *c, pid_t pid, bool plain)
+{
+    struct rusage u = {0};
+    unsigned long long wrote = 0;
+    char path[64];
+    char line[128];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
+    file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "wchar: ", 7) == 0)
+            wrote = strtoull(line + 7, NULL, 10);
+    if (file != NULL)
+        fclose(file);
+    if (kill(pid, SIGKILL) != 0 || wait4(pid, NULL, 0, &u) != pid)
+        exit(1);
+    if (plain)
+        return;
+    c->tool_bytes += (double)wrote;
+    c->tool_cpu += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+                   (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /* The least that a sender could do: reads what was synced, gives its pages back, and syncs a
@@ -461,8 +525,7 @@ static void plain_company(struct company *c, const struct slsr_batch *batch, siz
     plain_round(&c->plain, batch, batches, &laps[2]);
     c->done = true;
     pthread_join(thread, NULL);
-    kill(tool, SIGKILL);
-    waitpid(tool, NULL, 0);
+    end_tool(c, tool, true);
     c->plain.followed = false;
 }
 
@@ -487,8 +550,7 @@ static void spool_company(struct company *c, const struct slsr_batch *batch, siz
     append_round(c->spool, batch, batches, &laps[2]);
     c->done = true;
     pthread_join(thread, NULL);
-    kill(tool, SIGKILL);
-    waitpid(tool, NULL, 0);
+    end_tool(c, tool, false);
 }
 
 static void bench_company(const char *dir, double gb)
@@ -497,29 +559,42 @@ static void bench_company(const char *dir, double gb)
     struct company c = {0};
     struct lap ours[3] = {{0}};
     struct lap plain[3] = {{0}};
+    double ratios[2][3][COMPANY_ROUNDS];
     struct slsr_batch batch;
     char path[4096];
     size_t batches;
 
     make_batch(&batch, 10000000);
-    batches = (size_t)(gb * 1e9 / (double)batch.used / 4) + 1;
+    batches = (size_t)(gb * 1e9 / (double)batch.used / COMPANY_ROUNDS) + 1;
     snprintf(path, sizeof path, "%s/company", dir);
     plain_open(&c.plain, dir);
     c.spool = open_spool(path, &like);
     append_round(c.spool, &batch, 4, &(struct lap){0});
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < COMPANY_ROUNDS; i++) {
+        struct lap one[2][3] = {{{0}}};
+
         snprintf(c.path, sizeof c.path, "%s/position", dir);
-        plain_company(&c, &batch, batches, plain);
+        plain_company(&c, &batch, batches, one[0]);
         snprintf(c.path, sizeof c.path, "%s", path);
-        spool_company(&c, &batch, batches, ours);
+        spool_company(&c, &batch, batches, one[1]);
+        for (int k = 0; k < 3; k++) {
+            add_lap(&plain[k], &one[0][k]);
+            add_lap(&ours[k], &one[1][k]);
+            ratios[0][k][i] = one[0][k].wall / one[0][0].wall;
+            ratios[1][k][i] = one[1][k].wall / one[1][0].wall;
+        }
     }
     print_lap("append alone", &ours[0]);
     print_lap("append + acking sender", &ours[1]);
     print_lap("append + sender + tail -f", &ours[2]);
-    printf("writer's time against alone: sender %.2f, sender and tool %.2f; plain write: %.2f, "
-           "%.2f\n",
-           ours[1].wall / ours[0].wall, ours[2].wall / ours[0].wall, plain[1].wall / plain[0].wall,
-           plain[2].wall / plain[0].wall);
+    printf("meanwhile the sender passed %.0f %%, tail -f %.0f %% with %.3f CPU-s/GB\n",
+           (double)c.passed / (ours[1].bytes + ours[2].bytes) * 1e2,
+           c.tool_bytes / ours[2].bytes * 1e2, c.tool_cpu / c.tool_bytes * 1e9);
+    printf("writer's time against alone, median of %d rounds: sender %.2f, sender and tool %.2f; "
+           "plain write: %.2f, %.2f\n",
+           COMPANY_ROUNDS, median(ratios[1][1], COMPANY_ROUNDS),
+           median(ratios[1][2], COMPANY_ROUNDS), median(ratios[0][1], COMPANY_ROUNDS),
+           median(ratios[0][2], COMPANY_ROUNDS));
     plain_close(&c.plain);
     slsr_spool_close(c.spool);
     remove_tree(path);
@@ -555,7 +630,8 @@ static void settle_at(struct slsr_spool *spool, struct slsr_target_state *target
         die("ack", &err);
 }
 
-/* Waits until the first frame is not older than seq; CPU of it all. */
+/* Waits until the first frame is not older than seq, and until the keeper's next turn, which closes
+ * the file: only that gives the blocks back. */
 static void await_deletion(struct slsr_spool *spool, uint64_t seq)
 {
     uint64_t oldest = 0;
@@ -565,6 +641,9 @@ static void await_deletion(struct slsr_spool *spool, uint64_t seq)
         usleep(10000);
         slsr_spool_bounds(spool, &oldest, &next, NULL);
     }
+    if (oldest < seq)
+        exit(1);
+    usleep(1000000);
 }
 
 static double lookup_us(struct slsr_spool *spool, uint64_t oldest, uint64_t next)
@@ -584,54 +663,119 @@ static double lookup_us(struct slsr_spool *spool, uint64_t oldest, uint64_t next
     return (double)(clock_mono_ns() - from) / 1e3 / n;
 }
 
+/* CPU of the thread that deletes; the poll beside it costs as much. */
+static double keeper_cpu_s(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    struct dirent *entry;
+    unsigned long long ns = 0;
+    char path[300];
+    char name[32];
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        FILE *file;
+
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", entry->d_name);
+        file = fopen(path, "r");
+        if (file == NULL)
+            continue;
+        if (fgets(name, sizeof name, file) == NULL || strcmp(name, "spool-keeper\n") != 0)
+            name[0] = '\0';
+        fclose(file);
+        if (name[0] == '\0')
+            continue;
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/schedstat", entry->d_name);
+        file = fopen(path, "r");
+        if (file != NULL && fscanf(file, "%llu", &ns) != 1)
+            ns = 0;
+        if (file != NULL)
+            fclose(file);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return (double)ns / 1e9;
+}
+
+enum { FLAT_ROUNDS = 5, FLAT_COLUMNS = 7 };
+
+static double cpu_per_gb(const struct lap *lap)
+{
+    return lap->cpu / lap->bytes * 1e9;
+}
+
+/* As much as a segment is added at the end, then one goes at the head. */
+static double delete_head(struct slsr_spool *spool, struct slsr_target_state *target,
+                          const struct slsr_batch *batch)
+{
+    struct slsr_spool_stat stat;
+    struct slsr_err err;
+    double before;
+
+    append_round(spool, batch, (size_t)(1.08e9 / (double)batch->used), &(struct lap){0});
+    if (slsr_spool_stat(spool, &stat, &err) != 0)
+        die("flat", &err);
+    before = keeper_cpu_s();
+    settle_at(spool, target, stat.oldest_seq + (uint64_t)(1.2e9 / (FRAME_BYTES + 4)));
+    await_deletion(spool, stat.oldest_seq + 1);
+    return keeper_cpu_s() - before;
+}
+
 static void flat_row(struct slsr_spool **spool, const char *path,
                      const struct slsr_spool_config *like, const struct slsr_batch *batch,
-                     double gb)
+                     double gb, double out[FLAT_COLUMNS])
 {
-    const size_t probe = (size_t)(0.5e9 / (double)batch->used) + 1;
-    struct lap append = {0};
-    struct lap first = {0};
-    struct lap middle = {0};
+    const size_t probe = (size_t)(0.15e9 / (double)batch->used) + 1;
+    double rounds[FLAT_COLUMNS][FLAT_ROUNDS];
     struct slsr_target_state target;
     struct slsr_spool_stat stat;
     struct slsr_err err;
     struct mark from;
-    double ack_cpu;
-    double del_cpu;
-    double open_ms;
-    double look;
 
     if (slsr_spool_stat(*spool, &stat, &err) != 0 ||
         slsr_spool_target_add(*spool, "bench", &target, &err) != 0)
         die("flat", &err);
-    while ((double)stat.bytes < gb * 1e9 - 0.5e9) {
+    while ((double)stat.bytes < gb * 1e9 - FLAT_ROUNDS * 0.15e9) {
         append_round(*spool, batch, 8, &(struct lap){0});
         slsr_spool_stat(*spool, &stat, &err);
     }
-    append_round(*spool, batch, probe, &append);
-    slsr_spool_stat(*spool, &stat, &err);
-    drain(*spool, stat.oldest_seq, stat.oldest_seq + probe * batch->frame_count, &first);
-    drain(*spool, stat.oldest_seq + stat.frames / 2,
-          stat.oldest_seq + stat.frames / 2 + probe / 2 * batch->frame_count, &middle);
-    look = lookup_us(*spool, stat.oldest_seq, stat.next_seq);
-    from = start();
-    for (int i = 0; i < 1000; i++) {
-        settle_at(*spool, &target, stat.oldest_seq + (uint64_t)i);
-        usleep(100);
+    for (int i = 0; i < FLAT_ROUNDS; i++) {
+        struct lap append = {0};
+
+        append_round(*spool, batch, probe, &append);
+        rounds[0][i] = cpu_per_gb(&append);
     }
-    ack_cpu = cpu_s() - from.cpu;
-    from = start();
-    slsr_spool_close(*spool);
-    *spool = open_spool(path, like);
-    open_ms = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
-    slsr_spool_target_add(*spool, "bench", &target, &err);
-    from = start();
-    settle_at(*spool, &target, stat.oldest_seq + (uint64_t)(1.2e9 / (FRAME_BYTES + 4)));
-    await_deletion(*spool, stat.oldest_seq + 1);
-    del_cpu = cpu_s() - from.cpu;
-    printf("%7.1f %10.3f %12.3f %13.3f %12.2f %14.4f %10.1f %10.1f\n", gb,
-           append.cpu / append.bytes * 1e9, first.cpu / first.bytes * 1e9,
-           middle.cpu / middle.bytes * 1e9, ack_cpu * 1e3, del_cpu, open_ms, look);
+    slsr_spool_stat(*spool, &stat, &err);
+    for (int i = 0; i < FLAT_ROUNDS; i++) {
+        const uint64_t step = probe * batch->frame_count;
+        const uint64_t middle = stat.oldest_seq + stat.frames / 2;
+        struct lap first = {0};
+        struct lap second = {0};
+
+        drain(*spool, stat.oldest_seq, stat.oldest_seq + step, &first);
+        drain(*spool, middle, middle + step, &second);
+        rounds[1][i] = cpu_per_gb(&first);
+        rounds[2][i] = cpu_per_gb(&second);
+        rounds[6][i] = lookup_us(*spool, stat.oldest_seq, stat.next_seq);
+    }
+    for (int i = 0; i < FLAT_ROUNDS; i++) {
+        from = start();
+        for (uint64_t k = 0; k < 200; k++) {
+            settle_at(*spool, &target, stat.oldest_seq + (uint64_t)i * 200 + k);
+            usleep(100);
+        }
+        rounds[3][i] = (cpu_s() - from.cpu) * 5e3;
+        from = start();
+        slsr_spool_close(*spool);
+        *spool = open_spool(path, like);
+        rounds[5][i] = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
+        slsr_spool_target_add(*spool, "bench", &target, &err);
+    }
+    for (int i = 0; i < FLAT_ROUNDS; i++)
+        rounds[4][i] = delete_head(*spool, &target, batch);
+    for (int i = 0; i < FLAT_COLUMNS; i++)
+        out[i] = median(rounds[i], FLAT_ROUNDS);
+    printf("%7.1f %10.3f %12.3f %13.3f %12.2f %14.5f %10.1f %10.1f\n", gb, out[0], out[1], out[2],
+           out[3], out[4], out[5], out[6]);
     fflush(stdout);
 }
 
@@ -641,18 +785,32 @@ static void bench_flat(const char *dir, int count, char **sizes)
         .max_size_bytes = 1LL << 40, .retention_size_bytes = 1, .retention_time_ms = 86400000};
     struct slsr_batch batch;
     struct slsr_spool *spool;
+    double low[FLAT_COLUMNS];
+    double high[FLAT_COLUMNS];
     char path[4096];
 
     make_batch(&batch, 10000000);
     snprintf(path, sizeof path, "%s/flat", dir);
     spool = open_spool(path, &like);
+    printf("medians of %d\n", FLAT_ROUNDS);
     puts(
         "backlog     append   drain head  drain middle    1000 acks  head deletion close+open    "
         "look-up\n"
         "     GB   CPU-s/GB     CPU-s/GB      CPU-s/GB       CPU-ms      CPU-s/GiB         ms      "
         "     us");
-    for (int i = 0; i < count; i++)
-        flat_row(&spool, path, &like, &batch, atof(sizes[i]));
+    for (int i = 0; i < count; i++) {
+        double row[FLAT_COLUMNS];
+
+        flat_row(&spool, path, &like, &batch, atof(sizes[i]), row);
+        for (int k = 0; k < FLAT_COLUMNS; k++) {
+            low[k] = i == 0 || row[k] < low[k] ? row[k] : low[k];
+            high[k] = i == 0 || row[k] > high[k] ? row[k] : high[k];
+        }
+    }
+    printf("above %9.0f %% %10.0f %% %11.0f %% %10.0f %% %12.0f %% %8.0f %% %8.0f %%\n",
+           (high[0] / low[0] - 1) * 1e2, (high[1] / low[1] - 1) * 1e2, (high[2] / low[2] - 1) * 1e2,
+           (high[3] / low[3] - 1) * 1e2, (high[4] / low[4] - 1) * 1e2, (high[5] / low[5] - 1) * 1e2,
+           (high[6] / low[6] - 1) * 1e2);
     slsr_spool_close(spool);
     remove_tree(path);
     slsr_batch_fini(&batch);
