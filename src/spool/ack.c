@@ -375,6 +375,8 @@ void *ack_thread(void *arg)
     bool complained = false;
     int64_t retained = 0;
     int64_t cleared = clock_mono_ms();
+    int64_t flushed = cleared;
+    int64_t pace = FLUSH_MS; /* longer while somebody pins what every flush frees */
     bool last = false;
     int dead;
     int rc;
@@ -386,7 +388,11 @@ void *ack_thread(void *arg)
         wait_until(spool, FLUSH_MS, true); /* gather */
         last = spool->closing;
         pthread_mutex_unlock(&spool->lock);
-        rc = ack_flush(spool, &err);
+        rc = 0;
+        if (last || pace == FLUSH_MS || clock_mono_ms() - flushed >= pace) {
+            rc = ack_flush(spool, &err);
+            flushed = clock_mono_ms();
+        }
         if ((spool->books.broken || (last && rc != 0)) && ack_reopen(spool, &err) == 0)
             rc = ack_flush(spool, &err);
         if (rc == 0) {
@@ -401,6 +407,7 @@ void *ack_thread(void *arg)
             segments_clear_readers(spool);
             mdb_reader_check(spool->ack_env, &dead);
             cleared = clock_mono_ms();
+            pace = readers_pace_ms(spool, FLUSH_MS);
         }
         if (!last)
             control_look(spool);

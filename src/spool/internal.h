@@ -156,6 +156,7 @@ struct slsr_spool {
     size_t waiter_count;
     size_t seen_txn;              /* keeper: last transaction of ack.mdb that it has looked at */
     uint64_t seen_generation;     /* keeper: last order that it has heard of */
+    _Atomic long told_pinned;     /* keeper: process that pins ack.mdb and was named; 0: none */
     uint64_t trimmed_to;          /* keeper: marks below were forgotten */
     _Atomic uint64_t marks_floor; /* nothing from here on may be given back */
     unsigned patience_s;          /* a tool waits so long for the writer lock (patience.c) */
@@ -263,6 +264,10 @@ void early_end(struct early *early);
 
 /* cache.c. The writer, after each commit: the pages of its chunks go back. */
 void cache_give_back(const struct slsr_spool *spool, const struct segment *seg);
+
+/* readers.c. The keeper: how often positions are stored, `usual_ms` unless somebody stands still
+ * inside a transaction on ack.mdb. Says so once. */
+int64_t readers_pace_ms(struct slsr_spool *spool, int64_t usual_ms);
 
 /* patience.c: mdb_txn_begin for writing in ack.mdb; a tool waits for a limited time. LMDB code. */
 int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn);

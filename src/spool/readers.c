@@ -9,6 +9,8 @@
 #include "spool/env.h"
 #include "spool/internal.h"
 
+#include "base/diag.h"
+
 struct listing {
     void (*each)(void *ctx, const struct slsr_spool_reader *reader);
     void *ctx;
@@ -33,6 +35,49 @@ static int on_line(const char *line, void *arg)
         sscanf(txn, "%" SCNu64, &reader.txn);
     listing->each(listing->ctx, &reader);
     return 0;
+}
+
+/* The oldest transaction that somebody else has open, and who. */
+struct oldest {
+    uint64_t txn; /* 0: nobody */
+    long pid;
+};
+
+static void note_oldest(void *ctx, const struct slsr_spool_reader *reader)
+{
+    struct oldest *oldest = ctx;
+
+    if (reader->txn != 0 && (oldest->txn == 0 || reader->txn < oldest->txn))
+        *oldest = (struct oldest){reader->txn, reader->pid};
+}
+
+/* A look at ack.mdb takes less than a millisecond. A tool that is stopped inside one pins every
+ * page that is freed after it, and storing positions ten times a second would fill the file's map
+ * in half an hour. So they are stored half as often with every PINNED_TXNS transactions: the map
+ * then lasts for weeks. A relay that is killed meanwhile sends again what came in that time. */
+enum { PINNED_TXNS = 1000, PINNED_DOUBLINGS = 12 };
+
+int64_t readers_pace_ms(struct slsr_spool *spool, int64_t usual_ms)
+{
+    struct oldest oldest = {0};
+    struct listing listing = {note_oldest, &oldest, "ack.mdb"};
+    MDB_envinfo info;
+    uint64_t behind;
+
+    if (spool->ack_env == NULL || mdb_reader_list(spool->ack_env, on_line, &listing) < 0 ||
+        mdb_env_info(spool->ack_env, &info) != 0 || oldest.txn == 0 ||
+        info.me_last_txnid < oldest.txn + PINNED_TXNS) {
+        spool->told_pinned = 0;
+        return usual_ms;
+    }
+    if (spool->told_pinned != oldest.pid)
+        diag(SLSR_LOG_WARNING, "spool",
+             "process %ld stands still inside a look at %s/ack.mdb, which grows: let it go on or "
+             "end it; until then positions are stored less and less often",
+             oldest.pid, spool->config.path);
+    spool->told_pinned = oldest.pid;
+    behind = (info.me_last_txnid - oldest.txn) / PINNED_TXNS;
+    return usual_ms << (behind < PINNED_DOUBLINGS ? behind : PINNED_DOUBLINGS);
 }
 
 static int one_file(MDB_env *env, const char *file, bool clear, struct listing *listing,
