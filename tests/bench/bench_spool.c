@@ -375,7 +375,7 @@ static void bench_codecs(const char *dir, double gb)
 
 /* --- a writer with company --- */
 
-enum { COMPANY_ROUNDS = 9 };
+enum { COMPANY_ROUNDS = 5 };
 
 struct company {
     struct slsr_spool *spool;
@@ -720,99 +720,123 @@ static double delete_head(struct slsr_spool *spool, struct slsr_target_state *ta
     return keeper_cpu_s() - before;
 }
 
-static void flat_row(struct slsr_spool **spool, const char *path,
-                     const struct slsr_spool_config *like, const struct slsr_batch *batch,
-                     double gb, double out[FLAT_COLUMNS])
+struct flat {
+    struct slsr_spool *spool;
+    struct slsr_target_state target;
+    char path[4096];
+};
+
+static void flat_open(struct flat *flat, const struct slsr_spool_config *like)
+{
+    struct slsr_err err;
+
+    flat->spool = open_spool(flat->path, like);
+    if (slsr_spool_target_add(flat->spool, "bench", &flat->target, &err) != 0)
+        die("flat", &err);
+}
+
+static void flat_grow(struct flat *flat, const struct slsr_batch *batch, double gb)
+{
+    struct slsr_spool_stat stat = {0};
+
+    while (slsr_spool_stat(flat->spool, &stat, NULL) == 0 && (double)stat.bytes < gb * 1e9)
+        append_round(flat->spool, batch, 8, &(struct lap){0});
+}
+
+/* Every column once; the backlog stays as it is. */
+static void flat_round(struct flat *flat, const struct slsr_spool_config *like,
+                       const struct slsr_batch *batch, double out[FLAT_COLUMNS])
 {
     const size_t probe = (size_t)(0.15e9 / (double)batch->used) + 1;
-    double rounds[FLAT_COLUMNS][FLAT_ROUNDS];
-    struct slsr_target_state target;
+    const uint64_t step = probe * batch->frame_count;
     struct slsr_spool_stat stat;
-    struct slsr_err err;
+    struct lap append = {0};
+    struct lap first = {0};
+    struct lap middle = {0};
     struct mark from;
+    struct slsr_err err;
 
-    if (slsr_spool_stat(*spool, &stat, &err) != 0 ||
-        slsr_spool_target_add(*spool, "bench", &target, &err) != 0)
+    append_round(flat->spool, batch, probe, &append);
+    if (slsr_spool_stat(flat->spool, &stat, &err) != 0)
         die("flat", &err);
-    while ((double)stat.bytes < gb * 1e9 - FLAT_ROUNDS * 0.15e9) {
-        append_round(*spool, batch, 8, &(struct lap){0});
-        slsr_spool_stat(*spool, &stat, &err);
+    drain(flat->spool, stat.oldest_seq, stat.oldest_seq + step, &first);
+    drain(flat->spool, stat.oldest_seq + stat.frames / 2, stat.oldest_seq + stat.frames / 2 + step,
+          &middle);
+    out[0] = cpu_per_gb(&append);
+    out[1] = cpu_per_gb(&first);
+    out[2] = cpu_per_gb(&middle);
+    from = start();
+    for (uint64_t k = 0; k < 1000; k++) {
+        settle_at(flat->spool, &flat->target, stat.oldest_seq + k);
+        usleep(100);
     }
-    for (int i = 0; i < FLAT_ROUNDS; i++) {
-        struct lap append = {0};
+    out[3] = (cpu_s() - from.cpu) * 1e3;
+    from = start();
+    slsr_spool_close(flat->spool);
+    flat_open(flat, like);
+    out[5] = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
+    out[6] = lookup_us(flat->spool, stat.oldest_seq, stat.next_seq);
+    out[4] = delete_head(flat->spool, &flat->target, batch);
+}
 
-        append_round(*spool, batch, probe, &append);
-        rounds[0][i] = cpu_per_gb(&append);
+static void print_row(const char *name, double columns[FLAT_COLUMNS][FLAT_ROUNDS],
+                      const char *format[FLAT_COLUMNS])
+{
+    printf("%8s", name);
+    for (int i = 0; i < FLAT_COLUMNS; i++) {
+        printf("  ");
+        printf(format[i], median(columns[i], FLAT_ROUNDS));
     }
-    slsr_spool_stat(*spool, &stat, &err);
-    for (int i = 0; i < FLAT_ROUNDS; i++) {
-        const uint64_t step = probe * batch->frame_count;
-        const uint64_t middle = stat.oldest_seq + stat.frames / 2;
-        struct lap first = {0};
-        struct lap second = {0};
-
-        drain(*spool, stat.oldest_seq, stat.oldest_seq + step, &first);
-        drain(*spool, middle, middle + step, &second);
-        rounds[1][i] = cpu_per_gb(&first);
-        rounds[2][i] = cpu_per_gb(&second);
-        rounds[6][i] = lookup_us(*spool, stat.oldest_seq, stat.next_seq);
-    }
-    for (int i = 0; i < FLAT_ROUNDS; i++) {
-        from = start();
-        for (uint64_t k = 0; k < 200; k++) {
-            settle_at(*spool, &target, stat.oldest_seq + (uint64_t)i * 200 + k);
-            usleep(100);
-        }
-        rounds[3][i] = (cpu_s() - from.cpu) * 5e3;
-        from = start();
-        slsr_spool_close(*spool);
-        *spool = open_spool(path, like);
-        rounds[5][i] = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
-        slsr_spool_target_add(*spool, "bench", &target, &err);
-    }
-    for (int i = 0; i < FLAT_ROUNDS; i++)
-        rounds[4][i] = delete_head(*spool, &target, batch);
-    for (int i = 0; i < FLAT_COLUMNS; i++)
-        out[i] = median(rounds[i], FLAT_ROUNDS);
-    printf("%7.1f %10.3f %12.3f %13.3f %12.2f %14.5f %10.1f %10.1f\n", gb, out[0], out[1], out[2],
-           out[3], out[4], out[5], out[6]);
+    printf("\n");
     fflush(stdout);
 }
 
+/* Each backlog beside one of 1 GB, in turns: what the machine does meanwhile meets both. */
 static void bench_flat(const char *dir, int count, char **sizes)
 {
+    static const char *units[FLAT_COLUMNS] = {"%13.3f", "%12.3f", "%12.3f", "%12.1f",
+                                              "%12.5f", "%12.1f", "%12.0f"};
+    static const char *shares[FLAT_COLUMNS] = {"%13.2f", "%12.2f", "%12.2f", "%12.2f",
+                                               "%12.2f", "%12.2f", "%12.2f"};
     const struct slsr_spool_config like = {
         .max_size_bytes = 1LL << 40, .retention_size_bytes = 1, .retention_time_ms = 86400000};
+    struct flat small;
+    struct flat large;
     struct slsr_batch batch;
-    struct slsr_spool *spool;
-    double low[FLAT_COLUMNS];
-    double high[FLAT_COLUMNS];
-    char path[4096];
 
     make_batch(&batch, 10000000);
-    snprintf(path, sizeof path, "%s/flat", dir);
-    spool = open_spool(path, &like);
-    printf("medians of %d\n", FLAT_ROUNDS);
-    puts(
-        "backlog     append   drain head  drain middle    1000 acks  head deletion close+open    "
-        "look-up\n"
-        "     GB   CPU-s/GB     CPU-s/GB      CPU-s/GB       CPU-ms      CPU-s/GiB         ms      "
-        "     us");
+    snprintf(small.path, sizeof small.path, "%s/flat-small", dir);
+    snprintf(large.path, sizeof large.path, "%s/flat", dir);
+    flat_open(&small, &like);
+    flat_open(&large, &like);
+    flat_grow(&small, &batch, 1);
+    printf("medians of %d rounds\n%8s  %13s  %12s  %12s  %12s  %12s  %12s  %12s\n", FLAT_ROUNDS,
+           "backlog", "append", "drain head", "drain middle", "1000 acks", "head deletion",
+           "close+open", "look-up");
+    printf("%8s  %13s  %12s  %12s  %12s  %12s  %12s  %12s\n", "GB", "CPU-s/GB", "CPU-s/GB",
+           "CPU-s/GB", "CPU-ms", "CPU-s/GiB", "ms", "us");
     for (int i = 0; i < count; i++) {
-        double row[FLAT_COLUMNS];
+        double alone[FLAT_COLUMNS][FLAT_ROUNDS];
+        double beside[FLAT_COLUMNS][FLAT_ROUNDS];
 
-        flat_row(&spool, path, &like, &batch, atof(sizes[i]), row);
-        for (int k = 0; k < FLAT_COLUMNS; k++) {
-            low[k] = i == 0 || row[k] < low[k] ? row[k] : low[k];
-            high[k] = i == 0 || row[k] > high[k] ? row[k] : high[k];
+        flat_grow(&large, &batch, atof(sizes[i]));
+        for (int r = 0; r < FLAT_ROUNDS; r++) {
+            double columns[2][FLAT_COLUMNS];
+
+            flat_round(&small, &like, &batch, columns[0]);
+            flat_round(&large, &like, &batch, columns[1]);
+            for (int k = 0; k < FLAT_COLUMNS; k++) {
+                alone[k][r] = columns[1][k];
+                beside[k][r] = columns[1][k] / columns[0][k];
+            }
         }
+        print_row(sizes[i], alone, units);
+        print_row("to 1 GB", beside, shares);
     }
-    printf("above %9.0f %% %10.0f %% %11.0f %% %10.0f %% %12.0f %% %8.0f %% %8.0f %%\n",
-           (high[0] / low[0] - 1) * 1e2, (high[1] / low[1] - 1) * 1e2, (high[2] / low[2] - 1) * 1e2,
-           (high[3] / low[3] - 1) * 1e2, (high[4] / low[4] - 1) * 1e2, (high[5] / low[5] - 1) * 1e2,
-           (high[6] / low[6] - 1) * 1e2);
-    slsr_spool_close(spool);
-    remove_tree(path);
+    slsr_spool_close(small.spool);
+    slsr_spool_close(large.spool);
+    remove_tree(small.path);
+    remove_tree(large.path);
     slsr_batch_fini(&batch);
 }
 
