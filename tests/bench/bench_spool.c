@@ -780,13 +780,11 @@ static void flat_round(struct flat *flat, const struct slsr_spool_config *like,
 }
 
 static void print_row(const char *name, double columns[FLAT_COLUMNS][FLAT_ROUNDS],
-                      const char *format[FLAT_COLUMNS])
+                      const int digits[FLAT_COLUMNS])
 {
     printf("%8s", name);
-    for (int i = 0; i < FLAT_COLUMNS; i++) {
-        printf("  ");
-        printf(format[i], median(columns[i], FLAT_ROUNDS));
-    }
+    for (int i = 0; i < FLAT_COLUMNS; i++)
+        printf("  %13.*f", digits[i], median(columns[i], FLAT_ROUNDS));
     printf("\n");
     fflush(stdout);
 }
@@ -794,10 +792,8 @@ static void print_row(const char *name, double columns[FLAT_COLUMNS][FLAT_ROUNDS
 /* Each backlog beside one of 1 GB, in turns: what the machine does meanwhile meets both. */
 static void bench_flat(const char *dir, int count, char **sizes)
 {
-    static const char *units[FLAT_COLUMNS] = {"%13.3f", "%12.3f", "%12.3f", "%12.1f",
-                                              "%12.5f", "%12.1f", "%12.0f"};
-    static const char *shares[FLAT_COLUMNS] = {"%13.2f", "%12.2f", "%12.2f", "%12.2f",
-                                               "%12.2f", "%12.2f", "%12.2f"};
+    static const int units[FLAT_COLUMNS] = {3, 3, 3, 1, 5, 1, 0};
+    static const int shares[FLAT_COLUMNS] = {2, 2, 2, 2, 2, 2, 2};
     const struct slsr_spool_config like = {
         .max_size_bytes = 1LL << 40, .retention_size_bytes = 1, .retention_time_ms = 86400000};
     struct flat small;
@@ -810,10 +806,10 @@ static void bench_flat(const char *dir, int count, char **sizes)
     flat_open(&small, &like);
     flat_open(&large, &like);
     flat_grow(&small, &batch, 1);
-    printf("medians of %d rounds\n%8s  %13s  %12s  %12s  %12s  %12s  %12s  %12s\n", FLAT_ROUNDS,
+    printf("medians of %d rounds\n%8s  %13s  %13s  %13s  %13s  %13s  %13s  %13s\n", FLAT_ROUNDS,
            "backlog", "append", "drain head", "drain middle", "1000 acks", "head deletion",
            "close+open", "look-up");
-    printf("%8s  %13s  %12s  %12s  %12s  %12s  %12s  %12s\n", "GB", "CPU-s/GB", "CPU-s/GB",
+    printf("%8s  %13s  %13s  %13s  %13s  %13s  %13s  %13s\n", "GB", "CPU-s/GB", "CPU-s/GB",
            "CPU-s/GB", "CPU-ms", "CPU-s/GiB", "ms", "us");
     for (int i = 0; i < count; i++) {
         double alone[FLAT_COLUMNS][FLAT_ROUNDS];
@@ -845,7 +841,8 @@ static void bench_turn(const char *dir, double gb, double live_gb)
 {
     /* small segments for small runs, so that the claim "live and one segment" means something */
     const double segment = live_gb >= 2 ? 1073741824.0 : live_gb * 1e9 / 4;
-    const struct slsr_spool_config like = {.max_size_bytes = (int64_t)(segment * 10),
+    const struct slsr_spool_config like = {.max_size_bytes =
+                                               live_gb >= 2 ? 1LL << 40 : (int64_t)(segment * 10),
                                            .retention_size_bytes = 1};
     struct slsr_target_state target;
     struct slsr_batch batch;
