@@ -206,6 +206,8 @@ int verb_import(struct tool *tool)
     bool dry = tool_given(tool, OPT_DRY_RUN);
     int code = 0;
 
+    if (tool->output == OUT_RAW)
+        return tool_usage("-o raw with 'import': give text or json, raw is for frames");
     if (tool->word_count == 0)
         return tool_usage("import without a file: give one that export wrote");
     if (tool->dir == NULL && (code = tool_load_config(tool)) != 0)
@@ -228,5 +230,8 @@ int verb_import(struct tool *tool)
             dry ? " could be read, nothing was changed" : "");
     if (rc != 0)
         return tool_fail(&err);
+    if (tool->output != OUT_TEXT)
+        printf("{\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dry_run\":%s}\n", import.frames,
+               import.bytes, dry ? "true" : "false");
     return slsr_stop_requested(&tool->stop) ? EXIT_AGAIN : 0;
 }

@@ -298,6 +298,19 @@ int job_list(struct tool *tool)
     return 0;
 }
 
+static void tell_stopped(const struct tool *tool, const struct slsr_job *job, bool already)
+{
+    if (tool->output != OUT_TEXT) {
+        json_job(job);
+        fputc('\n', stdout);
+    } else if (already) {
+        printf("job %" PRIu64 " is %s already\n", job->id, state_name(job));
+    } else {
+        printf("job %" PRIu64 " stopped: %" PRIu64 " of %" PRIu64 " frames were taken\n", job->id,
+               job->done, job->frames);
+    }
+}
+
 int job_stop(struct tool *tool)
 {
     enum { STOP_MS = 20000, ASK_MS = 100 };
@@ -309,7 +322,7 @@ int job_stop(struct tool *tool)
     if (code != 0)
         return code;
     if (!job_alive(&job)) {
-        printf("job %" PRIu64 " is %s already\n", job.id, state_name(&job));
+        tell_stopped(tool, &job, true);
         return 0;
     }
     if (slsr_job_stop(tool->spool, job.id, &err) != 0)
@@ -325,7 +338,6 @@ int job_stop(struct tool *tool)
         return EXIT_AGAIN;
     }
     if (code == 0)
-        printf("job %" PRIu64 " stopped: %" PRIu64 " of %" PRIu64 " frames were taken\n", job.id,
-               job.done, job.frames);
+        tell_stopped(tool, &job, false);
     return code;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/json.h"
 #include "common/text.h"
 #include "audit.h"
 #include "job.h"
@@ -468,6 +469,25 @@ static void finish_job(struct replay *replay)
     slsr_job_update(replay->tool->spool, &replay->job, NULL);
 }
 
+static void tell_json(const struct replay *replay, int code)
+{
+    const bool dry = tool_given(replay->tool, OPT_DRY_RUN);
+    const uint64_t next = replay->settled > replay->first ? replay->settled : replay->first;
+
+    fputs("{\"job\":", stdout);
+    if (replay->job.id != 0)
+        printf("%" PRIu64, replay->job.id);
+    else
+        fputs("null", stdout);
+    printf(",\"dry_run\":%s,\"target\":", dry ? "true" : "false");
+    cli_json_string(stdout, slsr_bytes_of(replay->target->name));
+    printf(",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"from_seq\":%" PRIu64
+           ",\"to_seq\":%" PRIu64 ",\"taken\":%" PRIu64 ",\"next_seq\":%" PRIu64
+           ",\"complete\":%s}\n",
+           replay->frames, replay->bytes, replay->first, replay->last, settled_frames(replay), next,
+           code == 0 && !dry ? "true" : "false");
+}
+
 /* Plans, asks, sends. The exit code. */
 static int replay_run(struct replay *replay)
 {
@@ -497,6 +517,8 @@ static int replay_run(struct replay *replay)
                     replay->job.id, replay->job.id);
         code = send_all(replay);
     }
+    if (tool->output != OUT_TEXT && replay->only == NULL && replay->frames > 0)
+        tell_json(replay, code);
     select_fini(&replay->sel);
     slsr_target_free(&own);
     return code;
@@ -516,6 +538,8 @@ int verb_replay(struct tool *tool)
 
     if (code != 0)
         return code;
+    if (tool->output == OUT_RAW)
+        return tool_usage("-o raw with 'replay': give text or json, raw is for frames");
     if (tool_given(tool, OPT_LIST))
         return job_list(tool);
     if (tool_given(tool, OPT_STOP))
