@@ -9,7 +9,9 @@
 #include "select.h"
 
 /* Going back: frames looked at in one piece. Their copies are the memory in use (256 frames of at
- * most some 64 KiB); positions alone are small, so counting back takes bigger steps. */
+ * most some 64 KiB); positions alone are small, so counting back takes bigger steps,
+ * but the first ones are short: the newest 20 mostly lie at the very end, and chunks that are not
+ * looked into are neither read from the disk nor decompressed. */
 enum { REVERSE_BLOCK = 256, COUNT_BLOCK = 8192, SEARCH_BYTES = 1024 * 1024 };
 
 static int open_range(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
@@ -183,6 +185,7 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
     struct positions block = {0};
     struct slsr_range *range = NULL;
     uint64_t high = sel->to;
+    uint64_t step = REVERSE_BLOCK / 4;
 
     *seq = sel->from;
     if ((!sel->filtered && !sel->stated) || n == 0) {
@@ -195,7 +198,8 @@ int walk_last(struct selection *sel, struct tool *tool, uint64_t n, uint64_t *se
         return slsr_fail(err, SLSR_ENOMEM, "out of memory: close something");
     int rc = open_range(sel, tool, sel->from, sel->to, &range, err);
     while (rc == 0 && high > sel->from && !slsr_stop_requested(&tool->stop)) {
-        uint64_t low = high - sel->from > COUNT_BLOCK ? high - COUNT_BLOCK : sel->from;
+        step = step * 4 < COUNT_BLOCK ? step * 4 : COUNT_BLOCK;
+        uint64_t low = high - sel->from > step ? high - step : sel->from;
         block.count = 0;
         rc = walk(sel, tool, range, low, high, note_position, &block, err);
         if (rc == 0 && block.count >= n) {
