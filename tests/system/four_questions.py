@@ -32,16 +32,19 @@ TAIL = """
 | what you see | ask | do |
 |---|---|---|
 | nothing arrives at the SIEM | `sls-spool status`: the target's sentence has the cause and since when | mend the receiver or the way to it; `flush -t T` ends the wait for the next try |
-| `paused by NAME` | `sls-spool gaps`: who, when, why | `resume -t T` |
+| `paused for ... by NAME` | `sls-spool gaps`: who, when, why | `resume -t T` |
 | the backlog grows although the target is up | `top`: what comes in against what goes out | a faster receiver, or several (`servers`) |
 | `spool full in ...` | `shape`, `status` | raise `spool.max_size`; give frames up with `skip` (one target) or `purge` |
 | the same frame is refused again and again | `list --state dead`, `gaps` | mend the receiver's limit, then `requeue --state dead` |
 | frames must not go out yet | | `hold SELECTORS`, later `release --state held` |
+| `hold` or `skip`: nothing was ordered | its sentence: how many match, and where they stand | what was delivered has left; `requeue` or `replay` sends it again |
+| an order has no effect | `status`: does a relay run? is the target paused? | orders stand in the spool until a relay runs; `resume -t T` |
+| permission denied | | as root, or `sudo -u sls-relay sls-spool ...` |
 | the SIEM lost its index | | `seek -t T "2026-01-02 03:00"`, or `replay` beside the live frames |
-| lines are missing in the SIEM | `audit FILE` | `audit FILE --replay -t T` |
+| lines are missing in the SIEM | `audit FILE` (needs `format.provenance`) | `audit FILE --replay -t T` |
 | a replay was interrupted | `replay --list` | `replay --resume N` |
 | `verify` reports damage | `repair`: what is lost | stop the relay, `repair --apply`, start it; `gaps` names the frames |
-| a machine died | its disk, read-only, `-D DIR` | `replay` from there, or `export` and `import` elsewhere |
+| a machine died | its disk, mounted read-only: `-D DIR status` | `-D DIR replay --to URL` from there, or `backup`, or `export` and `import` elsewhere |
 | files grow and nobody knows why | `readers` | `readers --clear-stale`; end the process that is named |
 
 An order is a record in the spool. It holds for a relay that runs, within a second, and for one that is
@@ -120,7 +123,7 @@ def test(rig):
     page.say("The sentence of each target (above) begins with the cause: nobody listens at `siem`, and\n"
              "`archive` was paused. The ledger says by whom, when and why.")
     check(re.search(r"siem: .*refused.* for ", said) and "next try in" in said and
-          "paused by" in said and "ticket 4711" in said, said)
+          re.search(r"archive: paused for \S+ s by \S+: new disk, ticket 4711, 4000 frames", said), said)
     said = page.run("gaps")
     check("pause" in said and "ticket 4711" in said, said)
     sink = rig.start_sink("--output", rig.path("again.log"), port=port, name="siem again")

@@ -157,13 +157,12 @@ static void cause(const struct slsr_status *figures, const struct slsr_target_st
 {
     const bool well = state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE;
     const bool outage = state->phase == SLSR_PHASE_BACKOFF || state->phase == SLSR_PHASE_CONNECTING;
+    static const char paused[] = "paused ";
     char since[TEXT_SMALL];
 
     name_in(well ? GREEN : state->phase == SLSR_PHASE_PAUSED ? YELLOW : RED, state->name);
     fputs(": ", stdout);
     if (figures->stat.live && outage && state->error[0] != '\0') {
-        cli_text_escape(stdout, slsr_bytes_of(state->error), 0);
-    } else if (figures->stat.live && state->phase == SLSR_PHASE_PAUSED && state->error[0] != '\0') {
         cli_text_escape(stdout, slsr_bytes_of(state->error), 0);
     } else {
         fputs(slsr_phase_name(state->phase), stdout);
@@ -172,9 +171,14 @@ static void cause(const struct slsr_status *figures, const struct slsr_target_st
         age(since, figures, state->phase_since_ms);
         printf(" for %s", since);
     }
-    if (state->error[0] == '\0' ||
-        (figures->stat.live && (outage || state->phase == SLSR_PHASE_PAUSED)))
+    if (state->error[0] == '\0' || (figures->stat.live && outage))
         return;
+    /* "paused for 2h05m by anna: ticket 4711" */
+    if (state->phase == SLSR_PHASE_PAUSED && strncmp(state->error, paused, strlen(paused)) == 0) {
+        fputc(' ', stdout);
+        cli_text_escape(stdout, slsr_bytes_of(state->error + strlen(paused)), 0);
+        return;
+    }
     /* Of a target that is up it is history, not the cause. */
     fputs(well ? " (last error: " : ": ", stdout);
     cli_text_escape(stdout, slsr_bytes_of(state->error), 0);
