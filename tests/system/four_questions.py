@@ -97,6 +97,7 @@ def break_things(rig, page):
         file.writelines(lines[:1000] + lines[1012:])
     rig.spool("seek", "-t", "siem", "4001")  # the SIEM wants these again, and is down
     rig.spool("seek", "-t", "archive", "2001")
+    wait_until("the source is read", lambda: all(s["state"] == "ok" for s in rig.status()["sources"]))
     wait_until("the cause is known", lambda: any(
         t["name"] == "siem" and "refused" in (t["last_error"] or "") and (t["next_retry_s"] or 0) > 3
         for t in rig.status()["targets"]))

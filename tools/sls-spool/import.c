@@ -179,7 +179,7 @@ static int read_file(struct import *import, FILE *file, struct slsr_err *err)
                                    : bad_line(import, "this is no JSON object", err);
         json_decref(frame);
     }
-    if (rc == 0 && ferror(file))
+    if (rc == 0 && ferror(file) && !slsr_stop_requested(&import->tool->stop))
         rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot read %s", import->tool->words[0]);
     if (rc == 0)
         rc = flush_batch(import, err);

@@ -173,7 +173,7 @@ int lines_read(struct lines *lines, const char *path, struct slsr_stop *stop, st
         if (lines->read % STOP_EVERY == 0 && slsr_stop_requested(stop))
             break;
     }
-    if (rc == 0 && ferror(file))
+    if (rc == 0 && ferror(file) && !slsr_stop_requested(stop))
         rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot read %s", path);
     free(text);
     if (file != stdin)
