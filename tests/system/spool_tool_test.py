@@ -414,7 +414,7 @@ def test_datagrams(rig):
     done = rig.spool("replay", "--seq", "5..9", "--to", url, "--timeout", "1", code=69)
     unreachable(done, url)
     help_ = rig.run("sls-spool", "--help").stdout
-    check("tcp://HOST" in help_ and "udp://HOST" in help_, "--help names both transports")
+    check("--to tcp://HOST[:PORT]) also tls, udp, relp" in help_, "--help names the transports")
     done = rig.spool("replay", "--seq", "5", "--to", "tcp://no-such-host.invalid", "--timeout", "1",
                      code=69)
     check("replay: 1 frame (seq 5..5)" in done.stderr and "port 514)" in done.stderr, done.stderr)
