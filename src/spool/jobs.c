@@ -178,6 +178,8 @@ int slsr_job_update(struct slsr_spool *spool, struct slsr_job *job, struct slsr_
         return rc;
     job->updated_ms = clock_wall_ms();
     rc = get(spool, txn, job->id, &stored);
+    if (rc == 0 && job->updated_ms <= stored.updated_ms) /* what a claim tells changes by */
+        job->updated_ms = stored.updated_ms + 1;
     /* a wish to stop is for the run that is going on */
     job->stop_wanted = rc == 0 && stored.stop_wanted && stored.pid == job->pid;
     if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED)
