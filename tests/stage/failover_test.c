@@ -425,14 +425,14 @@ static void test_balance_with_one_down(void **state)
 /* The limit is the target's, not each server's. A slow machine takes longer, never shorter. */
 static void test_lanes_share_the_limit(void **state)
 {
-    const int64_t rate = 400;
+    const int64_t rate = 1200;
     struct world w;
     struct slsr_delivery d;
     struct slsr_err err = {0, ""};
     int64_t began, least;
 
     (void)state;
-    setup(&w, 600);
+    setup(&w, SHARDS * FRAMES_TURN);
     d = delivery(&w);
     w.target.rate.messages = rate;
     receiver_start(w.rx[0]);

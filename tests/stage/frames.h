@@ -6,7 +6,8 @@
 #include "slsrelay/config.h"
 #include "slsrelay/spool.h"
 
-enum { FRAMES_TURN = 50, FRAMES_DIR = 64 };
+/* Each turn is an append that waits for the disk: fewer and longer ones make the filling fast. */
+enum { FRAMES_TURN = 400, FRAMES_DIR = 64 };
 
 /* A spool in a new folder of /tmp, which it names in `dir`; frames 1..count are in it. */
 void frames_spool(struct slsr_spool **spool, char dir[FRAMES_DIR], unsigned count, unsigned shards);
