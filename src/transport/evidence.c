@@ -2,9 +2,10 @@
  *
  * Good path: evidence_add() per write, evidence_take() per TCP_INFO sample, evidence_move() turns
  * the figures into a spool position, settle_note() dates it, settle_take() says what may be
- * released. Every doubt errs towards sending again: positions only grow by proof, marks exist only
- * for whole frames, an entry that finds no room is noted later, never earlier.
- * What can go wrong: no memory for marks; the connection is then dropped like any broken one. */
+ * released by the time until which the receiver was seen alive. Every doubt errs towards sending
+ * again: positions only grow by proof, marks exist only for whole frames, an entry that finds no
+ * room is noted later, never earlier. What can go wrong: no memory for marks; the connection is
+ * then dropped like any broken one. */
 #include "transport/evidence.h"
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@ void evidence_init(struct evidence *e, uint64_t spool_base, uint64_t acked0)
     e->acked0 = acked0;
     e->position = spool_base;
     e->spool_end = spool_base;
+    e->alive_ms = INT64_MIN / 2;
 }
 
 void evidence_fini(struct evidence *e)
@@ -116,6 +118,7 @@ uint64_t evidence_move(struct evidence *e, enum evidence_by by)
             break;
         if (mark->spool_end > e->position)
             e->position = mark->spool_end;
+        e->alive_ms = mark->at_ms;
         e->head = (e->head + 1) % e->size;
         e->count--;
     }
@@ -179,4 +182,15 @@ uint64_t settle_take(struct settle *s, int64_t now_ms, int64_t settle_ms)
         s->count--;
     }
     return s->settled;
+}
+
+void settle_pass(struct settle *s, uint64_t position)
+{
+    if (s->count == 0 && s->noted == s->settled && position > s->settled)
+        s->noted = s->settled = position;
+}
+
+int64_t settle_oldest_ms(const struct settle *s)
+{
+    return s->count > 0 ? s->ring[s->head].at_ms : INT64_MAX;
 }

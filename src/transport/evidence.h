@@ -40,6 +40,7 @@ struct evidence {
     uint64_t floor;     /* below it the peer's application has read everything */
     uint64_t position;  /* spool position with evidence; only grows */
     uint64_t spool_end; /* spool position behind the last whole frame written */
+    int64_t alive_ms;   /* when the newest mark with evidence was written: who has read it lived */
     bool sampled;
 };
 
@@ -85,5 +86,9 @@ void settle_drop(struct settle *s);
 void settle_note(struct settle *s, uint64_t position, int64_t now_ms, int64_t settle_ms);
 /* Newest position that is at least settle_ms old. settle_ms 0: the newest. */
 uint64_t settle_take(struct settle *s, int64_t now_ms, int64_t settle_ms);
+/* Frames up to position were never sent: with nothing unsettled below them, they are done with. */
+void settle_pass(struct settle *s, uint64_t position);
+/* When the oldest evidence that has not settled was noted; INT64_MAX: there is none. */
+int64_t settle_oldest_ms(const struct settle *s);
 
 #endif

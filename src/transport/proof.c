@@ -109,6 +109,8 @@ int proof_finish(struct tcp *t, int64_t now_ms, struct slsr_err *err)
     if (!in_order(t))
         return tcp_fail(t, "proof", "closed by peer without close_notify", err);
     t->position = evidence_prove(&t->carrier.ev);
+    tcp_alive(t, t->stage_ms); /* it has read our end */
+    t->alive_due_ms = t->for_life ? 0 : now_ms + tcp_settle_ms(t);
     if (t->proof_at == NO_POSITION)
         t->proof_at = t->position;
     stream_fini(&t->carrier);
@@ -242,6 +244,30 @@ static bool proof_due(const struct tcp *t, int64_t now_ms)
            (piece_empty(&t->base.piece) && now_ms - t->carrier.last_ms >= idle_ms(t));
 }
 
+/* Evidence that is old enough by the clock waits for a sign of life (docs/delivery.md). When
+ * nothing is sent any more, nothing can be read: then our end is what the receiver is given to
+ * read. In a slow stream one more rotation follows a proof, so that a break repeats what one
+ * proof_interval carried and not two. */
+static bool life_due(const struct tcp *t, int64_t now_ms)
+{
+    int64_t settle = tcp_settle_ms(t);
+    int64_t oldest = settle_oldest_ms(&t->base.settle);
+
+    if (!tcp_proves(t) || t->fallback || settle == 0 || oldest > now_ms - settle)
+        return false;
+    if (evidence_open(&t->carrier.ev) || !piece_empty(&t->base.piece))
+        return t->alive_due_ms != 0 && now_ms >= t->alive_due_ms;
+    return now_ms - t->base.settle.noted_ms >= settle;
+}
+
+/* The samples were faster: nothing is left for this rotation to show. */
+static bool needless(const struct tcp *t)
+{
+    if (t->for_life)
+        return !tcp_unsettled(t);
+    return !evidence_open(&t->carrier.ev) && piece_empty(&t->base.piece);
+}
+
 static int begin_closing(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
     int64_t patience = t->base.target->proof_interval_ms * 3 / 2;
@@ -273,13 +299,14 @@ static int64_t quiet_ms(const struct tcp *t)
 int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
 {
     const struct evidence *ev = &t->carrier.ev;
+    bool due = proof_due(t, now_ms);
 
     if (t->fallback && now_ms >= t->fallback_end_ms) {
         t->fallback = false;
         t->base.alarm = NULL;
         guard_rearm(&t->guard);
     }
-    if (t->stage == STAGE_RUN && proof_due(t, now_ms)) {
+    if (t->stage == STAGE_RUN && (due || life_due(t, now_ms))) {
         if (t->fallback) {
             /* A closed window shows that it does not read just now: wait. */
             if (ev->wnd > 0)
@@ -287,14 +314,15 @@ int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)
             tcp_note(t);
             return 0;
         }
+        t->for_life = !due;
         t->due_wire = ev->wire_written;
         tcp_enter(t, STAGE_SPARE, now_ms);
         if (t->spare.fd < 0)
             dial_spare(t, now_ms);
     }
     if (t->stage == STAGE_SPARE || t->stage == STAGE_FLUSH) {
-        if (!evidence_open(ev) && piece_empty(&t->base.piece))
-            tcp_enter(t, STAGE_RUN, now_ms); /* the samples were faster */
+        if (needless(t))
+            tcp_enter(t, STAGE_RUN, now_ms);
         else if (t->stage == STAGE_SPARE && t->spare.fd >= 0 && !t->spare.shaking)
             tcp_enter(t, STAGE_FLUSH, now_ms);
     }

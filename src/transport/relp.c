@@ -33,6 +33,7 @@ static const char offer[] = "relp_version=0\nrelp_software=sls-relay\ncommands=s
 /* A frame without an answer, or with one that has to wait for those before it. */
 struct waiting {
     uint64_t spool_end;
+    int64_t at_ms; /* when it was handed over */
     bool answered;
 };
 
@@ -52,6 +53,7 @@ struct relp {
     uint64_t position;
     int64_t answer_ms;  /* last answer, or when nothing was outstanding */
     int64_t healthy_ms; /* last turn in which the connection was seen sound */
+    int64_t alive_ms;   /* when the newest frame of that prefix was handed over */
     int64_t sample_due_ms;
 };
 
@@ -143,7 +145,7 @@ static int put(struct relp *r, const char *command, struct slsr_bytes data, stru
 }
 
 /* Moves frames of the piece into the output while the window and the buffer allow. */
-static int gather(struct relp *r, struct slsr_err *err)
+static int gather(struct relp *r, int64_t now_ms, struct slsr_err *err)
 {
     struct piece *piece = &r->base.piece;
     uint64_t first = piece->first + piece->frames;
@@ -159,7 +161,7 @@ static int gather(struct relp *r, struct slsr_err *err)
             return rc;
         piece_advance(piece, end - start);
         r->ring[(r->head + r->count++) % r->window] =
-            (struct waiting){piece->first + piece->frames, false};
+            (struct waiting){piece->first + piece->frames, now_ms, false};
         n++;
     }
     transport_book(&r->base, first, n);
@@ -184,7 +186,7 @@ static int write_on(struct relp *r, int64_t now_ms, struct slsr_err *err)
 {
     for (;;) {
         bool idle = r->count == 0;
-        int rc = r->used == r->done ? gather(r, err) : 0;
+        int rc = r->used == r->done ? gather(r, now_ms, err) : 0;
 
         if (idle && r->count > 0)
             r->answer_ms = now_ms;
@@ -240,6 +242,7 @@ static int answered(struct relp *r, const struct relp_frame *f, int64_t now_ms,
     while (r->count > 0 && r->ring[r->head].answered) {
         if (r->ring[r->head].spool_end > r->position)
             r->position = r->ring[r->head].spool_end;
+        r->alive_ms = r->ring[r->head].at_ms;
         r->head = (r->head + 1) % r->window;
         r->count--;
         r->first = after(r->first);
@@ -359,6 +362,15 @@ static int turn_up(struct relp *r, int64_t now_ms, struct slsr_err *err)
     return health(r, now_ms, err);
 }
 
+/* Until when evidence has aged. A server that does not answer what came later may be frozen, and
+ * with it what it had answered and not written; one that has nothing to answer cannot show more. */
+static int64_t aged_ms(const struct relp *r)
+{
+    if (settle_ms(r) == 0)
+        return clock_mono_ms();
+    return r->count > 0 && r->alive_ms < r->healthy_ms ? r->alive_ms : r->healthy_ms;
+}
+
 static int relp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
 {
     struct relp *r = self(t);
@@ -368,11 +380,9 @@ static int relp_turn(struct transport *t, int64_t now_ms, struct slsr_err *err)
         return 0;
     rc = r->open ? turn_up(r, now_ms, err) : connect_on(r, now_ms, err);
     if (r->open) {
-        int64_t clock = clock_mono_ms();
-
         if (rc == 0 || settle_ms(r) == 0)
-            settle_note(&t->settle, r->position, clock, settle_ms(r));
-        settle_take(&t->settle, settle_ms(r) > 0 ? r->healthy_ms : clock, settle_ms(r));
+            settle_note(&t->settle, r->position, clock_mono_ms(), settle_ms(r));
+        settle_take(&t->settle, aged_ms(r), settle_ms(r));
     }
     if (rc == 0)
         return 0;

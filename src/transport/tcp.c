@@ -50,7 +50,7 @@ int tcp_fail(struct tcp *t, const char *cause, const char *text, struct slsr_err
 }
 
 /* Never below four round trips. */
-static int64_t settle_ms(const struct tcp *t)
+int64_t tcp_settle_ms(const struct tcp *t)
 {
     int64_t ms = t->base.target->settle_ms;
     int64_t trips = (int64_t)t->carrier.rtt_us * 4 / 1000;
@@ -63,10 +63,27 @@ bool tcp_unsettled(const struct tcp *t)
     return t->position > t->base.settle.settled;
 }
 
-/* What has aged by upto_ms is released, and may show that the receiver is a sound one. */
-static void release(struct tcp *t, int64_t upto_ms)
+void tcp_alive(struct tcp *t, int64_t sent_ms)
 {
-    uint64_t settled = settle_take(&t->base.settle, upto_ms, settle_ms(t));
+    if (sent_ms > t->alive_ms)
+        t->alive_ms = sent_ms;
+}
+
+/* Until when evidence has aged: both connections were sound, and the receiver's program lived. One
+ * that is frozen keeps its connections, and what it has read it may never write. */
+static int64_t aged_ms(const struct tcp *t)
+{
+    if (tcp_settle_ms(t) == 0)
+        return clock_mono_ms();
+    if (!tcp_proves(t) || t->fallback || t->healthy_ms < t->alive_ms)
+        return t->healthy_ms;
+    return t->alive_ms;
+}
+
+/* What has aged is released, and may show that the receiver is a sound one. */
+static void release(struct tcp *t)
+{
+    uint64_t settled = settle_take(&t->base.settle, aged_ms(t), tcp_settle_ms(t));
 
     if (settled >= t->proof_at) {
         guard_clear(&t->guard, true);
@@ -79,8 +96,8 @@ static void release(struct tcp *t, int64_t upto_ms)
     }
 }
 
-/* Turns the newest figures into evidence and lets it age: from when it was surely there, until both
- * connections were last seen sound. Our thread may have slept at any place in between. */
+/* Turns the newest figures into evidence and lets it age, from when it was surely there. Our thread
+ * may have slept at any place. */
 void tcp_note(struct tcp *t)
 {
     uint64_t position = t->position;
@@ -105,9 +122,10 @@ void tcp_note(struct tcp *t)
         t->position = position;
         if (!t->fallback && t->floor_at == NO_POSITION)
             t->floor_at = position;
+        tcp_alive(t, t->carrier.ev.alive_ms);
     }
-    settle_note(&t->base.settle, t->position, now_ms, settle_ms(t));
-    release(t, settle_ms(t) > 0 ? t->healthy_ms : now_ms);
+    settle_note(&t->base.settle, t->position, now_ms, tcp_settle_ms(t));
+    release(t);
 }
 
 void tcp_enter(struct tcp *t, enum stage stage, int64_t now_ms)
@@ -127,6 +145,7 @@ static void drop_all(struct tcp *t)
     t->position = t->base.settle.settled;
     t->floor_at = t->proof_at = NO_POSITION;
     t->stage = STAGE_RUN;
+    t->alive_due_ms = 0;
     t->base.phase = SLSR_PHASE_IDLE;
 }
 
@@ -134,10 +153,10 @@ static void drop_all(struct tcp *t)
 static int broken(struct tcp *t, int rc, int64_t now_ms, struct slsr_err *err)
 {
     stream_sample(&t->carrier, now_ms);
-    if (settle_ms(t) == 0)
+    if (tcp_settle_ms(t) == 0)
         tcp_note(t);
     else
-        release(t, t->healthy_ms);
+        release(t);
     proof_broken(t, now_ms);
     if (t->base.cause == NULL)
         t->base.cause = t->carrier.cause != NULL ? t->carrier.cause : "closed";
@@ -343,6 +362,8 @@ static int tcp_skip(struct transport *base, uint64_t seq, int64_t now_ms, struct
     if (evidence_open(ev))
         return evidence_add(ev, ev->wire_written, seq, now_ms, err);
     /* Nothing is without evidence before it. */
+    if (!tcp_unsettled(t))
+        settle_pass(&t->base.settle, seq);
     if (seq > t->position)
         t->position = ev->position = seq;
     if (seq > ev->spool_end)
@@ -375,6 +396,7 @@ int tcp_open(struct transport **out, const struct slsr_target_config *target, st
     dial_init(&t->dial, target, SOCK_STREAM);
     dial_init(&t->spare_dial, target, SOCK_STREAM);
     t->carrier.fd = t->spare.fd = -1;
+    t->alive_ms = INT64_MIN / 2;
     t->floor_at = t->proof_at = NO_POSITION;
     *out = &t->base;
     return 0;

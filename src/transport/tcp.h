@@ -28,6 +28,9 @@ struct tcp {
     int64_t spare_ms;       /* when it came up */
     int64_t heir_ms;        /* when the carrier came up, which was a spare before; 0: it was none */
     int64_t healthy_ms;     /* last time that carrier and witness were both seen sound */
+    int64_t alive_ms;       /* the receiver's program has read what we sent then, or later */
+    int64_t alive_due_ms;   /* a second rotation has to show that it lives on; 0: none is owed */
+    bool for_life;          /* this rotation is that one */
     struct guard guard;
     bool fallback; /* the guard has tripped */
     int64_t fallback_end_ms;
@@ -40,6 +43,9 @@ struct tcp {
 bool tcp_proves(const struct tcp *t); /* its level needs proofs */
 struct stream_plan tcp_plan(const struct tcp *t);
 bool tcp_unsettled(const struct tcp *t);
+int64_t tcp_settle_ms(const struct tcp *t);
+/* What was sent at that time was read: evidence that is older by the settle time may count. */
+void tcp_alive(struct tcp *t, int64_t sent_ms);
 /* Turns the newest figures into evidence and lets it age. */
 void tcp_note(struct tcp *t);
 void tcp_enter(struct tcp *t, enum stage stage, int64_t now_ms);

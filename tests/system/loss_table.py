@@ -349,18 +349,18 @@ def rst(run):
 
 
 def pause(run):
-    """Frozen until so many logs have piled up, then let go, in turn with: frozen, then killed. Only let
-    go when frozen for longer than `settle`: what a program has read and not yet written is its own."""
+    """Frozen until so many logs have piled up, for longer than `settle` too; then killed and let go, in
+    turn. What the program has read and not yet written dies with it."""
     for turn in range(BREAKS):
         run.flows()
         run.receiver.signal(signal.SIGSTOP)
         before = run.rig.status()["next_seq"]
         run.rig.wait_spooled(min(run.logs, before + run.rate * PAUSE_S), seconds=120 + PAUSE_S)
-        if turn % 2 == 0 or PAUSE_S > 1:
-            run.receiver.signal(signal.SIGCONT)
-        else:
+        if turn % 2 == 0:
             run.receiver.kill()
             run.receiver.start()
+        else:
+            run.receiver.signal(signal.SIGCONT)
 
 
 KINDS = {"kill-fast": kill, "kill-slow": slow, "queue": kill, "reset": reset, "inside-a-frame": inside,

@@ -132,6 +132,14 @@ static void test_settle(void **state)
     settle_note(&s, 50, 10099, 0); /* no settle time: at once */
     settle_note(&s, 60, 10099, 0);
     assert_int_equal(settle_take(&s, 10099, 0), 60);
+    settle_note(&s, 70, 10200, 100);
+    assert_int_equal(settle_oldest_ms(&s), 10200);
+    settle_pass(&s, 90); /* something is unsettled below */
+    assert_int_equal(settle_take(&s, 10299, 100), 60);
+    assert_int_equal(settle_take(&s, 10300, 100), 70);
+    assert_true(settle_oldest_ms(&s) == INT64_MAX);
+    settle_pass(&s, 90);
+    assert_int_equal(settle_take(&s, 10300, 100), 90);
 }
 
 static void test_settle_ring_full(void **state)
