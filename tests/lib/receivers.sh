@@ -119,6 +119,9 @@ rsyslog_start() {
         tls="defaultNetstreamDriver=\"${RECEIVER_DRIVER:-ossl}\" defaultNetstreamDriverCertFile=\"$5\"
        defaultNetstreamDriverKeyFile=\"$6\" defaultNetstreamDriverCAFile=\"$7\""
         driver='StreamDriver.Name="'${RECEIVER_DRIVER:-ossl}'" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid"'
+        [ -z "${RECEIVER_TLS_MAX:-}" ] ||
+            driver+=" gnutlsPriorityString=\"MinProtocol=TLSv1.1
+MaxProtocol=TLSv$RECEIVER_TLS_MAX\""
     fi
     if [ -n "${RECEIVER_RELP:-}" ]; then
         input="module(load=\"imrelp\")
@@ -154,7 +157,12 @@ syslogng_start() {
     version=$(LD_LIBRARY_PATH=$libraries "$dir/usr/sbin/syslog-ng" --version \
         --module-path "$modules" 2>/dev/null | sed -n 's/^Config version: *//p')
     if [ $# -ge 7 ]; then
-        transport="transport(\"tls\") tls(cert-file(\"$5\") key-file(\"$6\") ca-file(\"$7\") peer-verify(required-trusted))"
+        transport="transport(\"tls\") tls(cert-file(\"$5\") key-file(\"$6\") ca-file(\"$7\") peer-verify(required-trusted)"
+        case ${RECEIVER_TLS_MAX:-} in
+        1.1) transport+=" ssl-options(no-tlsv12, no-tlsv13)" ;;
+        1.2) transport+=" ssl-options(no-tlsv13)" ;;
+        esac
+        transport+=")"
     fi
     source="syslog(ip(\"127.0.0.1\") port($port) $transport flags(no-parse)"
     if [ -n "${RECEIVER_FIELDS:-}" ]; then

@@ -28,10 +28,11 @@ def fetch():
 
 class Receiver:
     """rsyslog or syslog-ng on a free port; tls: ((certificate, key), CA of the clients); driver: by
-    which library rsyslog does TLS, ossl or gtls."""
+    which library rsyslog does TLS, ossl or gtls; tls_max: the newest TLS it knows, 1.1 or 1.2."""
 
     def __init__(self, rig, kind, tls=None, driver="ossl"):
         self.rig, self.kind, self.tls, self.driver = rig, kind, tls, driver
+        self.tls_max = ""
         self.work, self.out = rig.path(kind), rig.path(kind + ".received")
         self.port = free_port()
         self.pid = None
@@ -40,7 +41,7 @@ class Receiver:
     def start(self):
         printed = shell(f"{self.kind}_start", FETCHED, self.work, self.port, self.out,
                         *([*self.tls[0], self.tls[1]] if self.tls else []),
-                        RECEIVER_DRIVER=self.driver)
+                        RECEIVER_DRIVER=self.driver, RECEIVER_TLS_MAX=self.tls_max)
         self.pid = int(printed.split()[-1])
 
     def stop(self):

@@ -194,13 +194,35 @@ def real(rig, kind, logs):
         check(relay.stop() == 0, "TERM did not end the relay with exit 0")
         check(not relay.said("close_notify"), "the receiver's end was not in order")
     receiver.stop()
-    for cert in ("has expired", "unknown CA"):
-        receiver.tls = (world.bad[cert], world.kit.ca)
-        receiver.start()
-        world.probe(receiver.port, cert, **own)
-        receiver.stop()
+    behind(world, receiver, own)
     lines, twice = judge_received(receiver.out, oracle.Reader(rig.sim_port).marks())
     print(f"{kind}: {lines} lines for {logs} logs, {twice} repeats")
+
+
+def behind(world, receiver, own):
+    """The real receiver with every certificate that is no good, and with an old TLS."""
+    receiver.start()
+    pins = [tlskit.fingerprint(world.client[0])]
+    world.probe(receiver.port, "not one of tls.fingerprints", fingerprints=pins, **own)
+    world.probe(receiver.port, None, crl_file=world.crl, **own)
+    receiver.stop()
+    for reason, cert in world.bad.items():
+        receiver.tls = (cert, world.kit.ca)
+        receiver.start()
+        world.probe(receiver.port, reason, **own)
+        receiver.stop()
+    receiver.tls = (world.revoked, world.kit.ca)
+    receiver.start()
+    world.probe(receiver.port, None, **own)
+    world.probe(receiver.port, "revoked", crl_file=world.crl, **own)
+    receiver.stop()
+    receiver.tls = (world.good, world.kit.ca)
+    for newest, least, reason in (("1.1", "1.2", "TLS is older than"), ("1.2", "1.2", None),
+                                  ("1.2", "1.3", "TLS is older than tls.min_version 1.3")):
+        receiver.tls_max = newest
+        receiver.start()
+        world.probe(receiver.port, reason, min_version=least, **own)
+        receiver.stop()
 
 
 def gnutls(rig, proof, logs):
