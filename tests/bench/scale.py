@@ -1,12 +1,13 @@
 #!/usr/bin/python3 -B
 """Cost and memory of the relay over shards, targets and backlog.
 
-    tests/bench/scale.py [--mb N] [--rows SHARDSxTARGETS,...] [--backlog GB,...] [--bin DIR]
-                         [--json FILE]
+    tests/bench/scale.py [--mb N] [--rows SHARDSxTARGETS,...] [--backlog GB,...] [--runs N]
+                         [--work DIR [--prepare]] [--bin DIR] [--json FILE]
 
-Every row is one run of the whole pipeline (sls-sim serves prepared payloads over HTTP, syslog-sink
---discard receives); CPU-seconds of the relay alone per raw GB until the last acknowledgement, and
-its largest resident set. Rows: 1, 4, 16 and 64 shards with one target; 1, 2 and 4 targets with
+Every row is --runs runs of the whole pipeline (sls-sim serves prepared payloads over HTTP,
+syslog-sink --discard receives): the median and the range of CPU-seconds of the relay alone per raw
+GB until the last acknowledgement, and its largest resident set. --work keeps the payloads; --prepare
+only makes them. Rows: 1, 4, 16, 64 and 256 shards with one target; 1, 2 and 4 targets with
 four shards, per GB raw and, since each target is sent the whole stream, per GB sent; and with a
 backlog that already lies in the spool undelivered (the target refuses connections).
 """
@@ -111,35 +112,60 @@ def backlog_run(bin_dir, work, mb, backlog_gb):
             "drain_cpu_s_per_raw_gb": drain, "peak_mb": peak, "anon_mb": anon}
 
 
+def median_of(runs, key):
+    """The run in the middle by `key`, with the range of it."""
+    runs = sorted(runs, key=lambda row: row[key])
+    return runs[len(runs) // 2] | {"least": runs[0][key], "most": runs[-1][key]}
+
+
+def measure(args, work):
+    rows, backlogs = [], []
+    print(f"{'shards':>6} {'targets':>7} {'CPU-s per raw GB':>17} {'range':>11} {'peak MB':>8} "
+          f"{'anonymous MB':>13}")
+    for shards, targets in args.rows:
+        row = median_of([run(args.bin, work, args.mb, shards, targets) for _ in range(args.runs)],
+                        "cpu_s_per_raw_gb")
+        rows.append(row)
+        print(f"{shards:>6} {targets:>7} {row['cpu_s_per_raw_gb']:>17.2f} "
+              f"{row['least']:>5.2f}-{row['most']:.2f}  {row['peak_mb']:>8.0f} "
+              f"{row['anon_mb']:>13.0f}", flush=True)
+    print("backlog GB   spool   drain  (CPU-s per raw GB)   peak MB")
+    for size in args.backlog:
+        row = backlog_run(args.bin, work, args.mb, size)
+        backlogs.append(row)
+        print(f"{size:>10.0f} {row['spool_cpu_s_per_raw_gb']:>7.2f} "
+              f"{row['drain_cpu_s_per_raw_gb']:>7.2f} {row['peak_mb']:>29.0f}", flush=True)
+    return {"rows": rows, "backlogs": backlogs}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mb", type=int, default=1000, help="raw MB per run (1000)")
-    parser.add_argument("--rows", default="1x1,4x1,16x1,64x1,4x2,4x4",
-                        help="shards x targets (1x1,4x1,16x1,64x1,4x2,4x4)")
-    parser.add_argument("--backlog", default="1,5", help="backlogs in raw GB, such as 1,5,20 (1,5)")
+    parser.add_argument("--rows", default="1x1,4x1,16x1,64x1,256x1,4x2,4x4",
+                        type=lambda text: [[int(n) for n in row.split("x")]
+                                           for row in text.split(",") if row],
+                        help="shards x targets (1x1,4x1,16x1,64x1,256x1,4x2,4x4)")
+    parser.add_argument("--backlog", default="1,5",
+                        type=lambda text: [float(n) for n in text.split(",") if n],
+                        help="backlogs in raw GB, such as 1,5,20 (1,5)")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each row (1)")
+    parser.add_argument("--work", metavar="DIR", help="where to keep the payloads")
+    parser.add_argument("--prepare", action="store_true", help="make the payloads, measure nothing")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bench", "bin"))
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     os.environ["SLSR_BIN"] = os.path.abspath(args.bin)
-    rows, backlogs = [], []
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
-    print(f"{'shards':>6} {'targets':>7} {'CPU-s per raw GB':>17} {'peak MB':>8} {'anonymous MB':>13}")
-    with tempfile.TemporaryDirectory(prefix="slsr-scale-") as work:
-        for shards, targets in ([int(n) for n in row.split("x")]
-                                for row in args.rows.split(",") if row):
-            row = run(args.bin, work, args.mb, shards, targets)
-            rows.append(row)
-            print(f"{shards:>6} {targets:>7} {row['cpu_s_per_raw_gb']:>17.2f} "
-                  f"{row['peak_mb']:>8.0f} {row['anon_mb']:>13.0f}", flush=True)
-        print("backlog GB   spool   drain  (CPU-s per raw GB)   peak MB")
-        for size in (float(n) for n in args.backlog.split(",") if n):
-            row = backlog_run(args.bin, work, args.mb, size)
-            backlogs.append(row)
-            print(f"{size:>10.0f} {row['spool_cpu_s_per_raw_gb']:>7.2f} "
-                  f"{row['drain_cpu_s_per_raw_gb']:>7.2f} {row['peak_mb']:>29.0f}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="slsr-scale-") as own:
+        work = args.work or own
+        for shards in {shards for shards, _ in args.rows} | ({1} if args.backlog else set()):
+            corpus(args.bin, work, max(1, args.mb // shards))
+        if args.prepare:
+            return
+        result = measure(args, work)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, "backlogs": backlogs}, file, indent=1)
+            json.dump(result, file, indent=1)
             file.write("\n")
 
 
