@@ -254,10 +254,11 @@ static int check_leaf_node(struct check *c, uint64_t page, const unsigned char *
     if (NODE_BYTES + key + inside > room)
         return bad(c, page, "has a node that leaves it");
     if (kind == KIND_MAIN) {
-        const struct db db = db_of(value);
+        struct db db;
 
         if (flags != NODE_DB || size != DB_BYTES)
             return bad(c, page, "holds something that is no database");
+        db = db_of(value); /* all of it lies in the page only now that its size is known */
         if ((db.flags & ~FLAG_INTEGERKEY) != 0)
             return bad(c, page, "holds a database with flags that we never set");
         return check_tree(c, &db, KIND_NAMED);
