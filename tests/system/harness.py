@@ -191,6 +191,7 @@ class Rig:
             return [self.tool(name)]
         return ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite",
                 "--error-exitcode=97", "--num-callers=25", f"--log-file={self.path('valgrind-%p')}",
+                f"--suppressions={ROOT}/tests/lib/valgrind.supp",
                 self.tool(name)]
 
     def start_sim(self, *options, shards=4, project=PROJECT, logstore=LOGSTORE, key=KEY,
