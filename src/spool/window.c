@@ -20,13 +20,14 @@
 
 enum {
     BLOCK_BYTES = 4096,
-    REACH_BYTES = 256 * 1024,      /* at first */
-    AHEAD_BYTES = 2 * 1024 * 1024, /* a reader that came so far is not looking something up */
-    GAP_BYTES = 256 * 1024,        /* read over rather than begin anew: pages of the trees */
-    WARM_CHUNKS = 256,             /* that were in memory, in a row: the backlog is done */
-    VALUE_AT = 16,                 /* a value behind the head of its page (LMDB data format) */
+    REACH_BYTES = 256 * 1024, /* at first */
+    GAP_BYTES = 256 * 1024,   /* read over rather than begin anew: pages of the trees */
+    WARM_CHUNKS = 256,        /* that were in memory, in a row: the backlog is done */
+    VALUE_AT = 16,            /* a value behind the head of its page (LMDB data format) */
     IS_LEAF = 2
 };
+
+size_t window_ahead_bytes = (size_t)48 * 1024 * 1024;
 
 /* --- where things are --- */
 
@@ -161,6 +162,7 @@ static void read_now(struct window *w, struct window_half *half)
         }
         half->got += n;
     }
+    w->read += (uint64_t)half->got;
 }
 
 static void begin_read(struct window *w, struct window_half *half)
@@ -191,7 +193,7 @@ static void read_ahead(struct window *w, MDB_cursor *cursor, bool always, uint64
     await(w, ahead);
     ahead->first = ahead->last = 0;
     /* To end aio takes the kernel many milliseconds: a short look goes without it. */
-    if (w->aio == 0 && !w->no_aio && w->reach >= AHEAD_BYTES &&
+    if (w->aio == 0 && !w->no_aio && w->read >= window_ahead_bytes &&
         syscall(SYS_io_setup, 2, &w->aio) != 0) {
         w->aio = 0;
         w->no_aio = true;

@@ -20,6 +20,10 @@
 
 enum { WINDOW_BYTES = 4 * 1024 * 1024 }; /* of each of the two buffers */
 
+/* Who has read so much of a file is not looking something up: from then on the kernel reads ahead,
+ * the end of which takes it 35 ms. A test may make it small before any range is open. */
+extern size_t window_ahead_bytes;
+
 struct window_half {
     unsigned char *bytes;
     uint64_t from, to;    /* of the file; multiples of a block */
@@ -38,8 +42,9 @@ struct window { /* zeroed, fd -1: closed */
     aio_context_t aio; /* 0: none (yet), then nothing is read ahead */
     bool no_aio;       /* and there will be none */
     struct window_half halves[2];
-    unsigned at;  /* half that the last chunk came from */
-    size_t reach; /* read so much at once: grows, so that a short look stays cheap */
+    unsigned at;   /* half that the last chunk came from */
+    size_t reach;  /* read so much at once: grows, so that a short look stays cheap */
+    uint64_t read; /* bytes so far without aio */
     unsigned warm;
 };
 

@@ -19,6 +19,7 @@
 #include "slsrelay/spool.h"
 
 #include "base/cursor.h"
+#include "spool/window.h"
 
 enum { FRAME_BYTES = 1000, BATCH_FRAMES = 2000, BATCHES = 16, FRAMES = BATCHES * BATCH_FRAMES };
 
@@ -454,5 +455,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_truncated_file_is_a_sentence, setup, teardown),
     };
 
+    window_ahead_bytes = (size_t)2 * 1024 * 1024; /* so that it happens in small files */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
