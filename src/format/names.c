@@ -3,6 +3,8 @@
  * character sets and lengths of RFC 5424 6.2 and 6.3 hold whatever stands in them. */
 #include "format/plan.h"
 
+#include <arpa/inet.h>
+
 /* RFC 5424 6.2.4 .. 6.2.7; RFC 3164 4.1.3 for TAG. */
 enum { HOSTNAME_MAX = 255, APP_NAME_MAX = 48, PROCID_MAX = 128, MSGID_MAX = 32, TAG_MAX = 32 };
 
@@ -33,14 +35,18 @@ static bool fits(char c, enum charset set)
  * read another header. */
 static void mend_colons(char *p, size_t n)
 {
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr parsed;
     if (memchr(p, ':', n) == NULL)
         return;
-    for (size_t i = 0; i < n; i++)
-        if (strchr("0123456789abcdefABCDEF:.", p[i]) == NULL) {
-            for (size_t k = 0; k < n; k++)
-                p[k] = (char)(p[k] == ':' ? '_' : p[k]);
+    if (n < sizeof address) {
+        memcpy(address, p, n);
+        address[n] = '\0';
+        if (inet_pton(AF_INET6, address, &parsed) == 1)
             return;
-        }
+    }
+    for (size_t k = 0; k < n; k++)
+        p[k] = (char)(p[k] == ':' ? '_' : p[k]);
 }
 
 /* A name: cut, other bytes as "_", "-" when there is nothing. */

@@ -8,10 +8,10 @@ rules of docs/format.md give for the value, in the order that was sent, and no f
 joined or lost. SLSR_SEED is the luck.
 """
 import datetime
+import ipaddress
 import json
 import os
 import random
-import re
 import socket
 import struct
 import subprocess
@@ -42,7 +42,9 @@ def field(number, data):
 def value(luck):
     kind = luck.randrange(5)
     if kind == 4:
-        return luck.choice([b"2001:db8::1", b"192.0.2.1", b"web-1.example.com", b"a:b", b"::", b"-"])
+        return luck.choice([b"2001:db8::1", b"192.0.2.1", b"web-1.example.com", b"a:b", b"::", b"-",
+                            b"1:2:3:4:5:6:7:8:9", b":" * 40,
+                            b"0000:0000:0000:0000:0000:ffff:255.255.255.255"])
     if kind == 0:
         return b""
     if kind == 1:
@@ -94,7 +96,11 @@ def pid_3164(byte):
 
 def host(data):
     text = name(data, 255, lambda b: word(b) or b == ord(":"))
-    return text if re.fullmatch("[0-9a-fA-F:.]*", text) else text.replace(":", "_")
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return text.replace(":", "_")
+    return text
 
 
 def host_3164(data):
