@@ -1,5 +1,6 @@
-/* The clockwork of the main thread: one look each second. STATUS= is what `systemctl status` shows;
- * samples for the curves are taken here, and the spool hears how reading fares. */
+/* The clockwork of the main thread: each second the spool hears how reading fares, when that has
+ * changed. Samples for the curves are taken at a slower beat, and so is STATUS=, which `systemctl
+ * status` shows. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,11 +136,11 @@ void service_tick(struct relay *relay)
     if (relay->watch.history == NULL)
         return; /* the start failed half-way */
     progress_mark();
+    note_sources(relay);
     if (now < relay->next_sample_ms)
         return;
     relay->next_sample_ms = now + HISTORY_STEP_MS;
     watch_sample(&relay->watch);
-    note_sources(relay);
     if (getenv("NOTIFY_SOCKET") != NULL)
         say_status(relay);
 }
