@@ -223,7 +223,7 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
         rc = slsr_fail(
             err, SLSR_EFULL,
             "spool %s is full (%llu of %lld MiB used, %llu MiB free on its disk of "
-            "which spool.min_free_disk keeps %lld): pulling waits until a target takes "
+            "which spool.min_free_disk keeps %lld MiB): pulling waits until a target takes "
             "frames, the disk has room or the limits are raised",
             c->path, (unsigned long long)(usage.disk >> 20), (long long)(c->max_size_bytes >> 20),
             (unsigned long long)(usage.free_disk >> 20), (long long)(c->min_free_disk_bytes >> 20));

@@ -207,6 +207,7 @@ static void segments_go_when_taken(void **state)
         rc = slsr_spool_append(spool, &box->batch, &cp, NULL, &err);
     } while (rc == 0);
     assert_int_equal(rc, SLSR_EFULL); /* block: nothing undelivered goes */
+    assert_non_null(strstr(err.text, "which spool.min_free_disk keeps 0 MiB)"));
     box->made -= 1000;
     assert_int_equal(slsr_spool_stat(spool, &stat, &err), 0);
     assert_int_equal(stat.frames, box->made);
