@@ -106,6 +106,23 @@ def frames(rig, name):
     return [[frame.get(key) for key in kept] for frame in map(json.loads, out)]
 
 
+def import_in_part(rig):
+    """What is said to have come in is in the spool, and the rest of the file completes it."""
+    with open(rig.path("out.jsonl"), "rb") as file:
+        lines = file.readlines()
+    with open(rig.path("broken.jsonl"), "wb") as file:
+        file.writelines(lines[:345] + [b"{\n"] + lines[345:])
+    os.mkdir(rig.path("part"))
+    done = spool(rig, "part", "import", rig.path("broken.jsonl"), code=64)
+    check("345 frames came in and stay: go on behind line 345" in done.stderr and "line 346" in done.stderr,
+          f"an import of a broken file: {done.stderr}")
+    check(frames(rig, "part") == frames(rig, "hostile")[:345], "other frames than said came in")
+    with open(rig.path("rest.jsonl"), "wb") as file:
+        file.writelines(lines[345:])
+    spool(rig, "part", "import", rig.path("rest.jsonl"))
+    check(frames(rig, "part") == frames(rig, "hostile")[:900], "the rest does not complete it")
+
+
 def test_bring(rig):
     mkspool(rig, "hostile", 1000, "hostile")
     spool(rig, "hostile", "export", "--seq", "1..900", "--output", rig.path("out.jsonl"))
@@ -121,7 +138,9 @@ def test_bring(rig):
     plain = spool(rig, "hostile", "-o", "raw", "export", "--seq", "7..9", text=False).stdout
     check(b"".join(m + b"\n" for m in messages) == plain, "octet and raw differ")
     done = spool(rig, "new", "import", rig.path("spool/ack.mdb"), code=64)
-    check("line 1" in done.stderr, f"an import of nonsense: {done.stderr}")
+    check("line 1" in done.stderr and "import: 0" not in done.stderr,
+          f"an import of nonsense: {done.stderr}")
+    import_in_part(rig)
     spool(rig, "hostile", "backup", rig.path("backup"))
     check(frames(rig, "backup") == frames(rig, "hostile"), "a backup differs")
     spool(rig, "backup", "verify", "--deep")

@@ -61,6 +61,9 @@ def look(rig, name):
                   ["cat", "-g", "no such text"], ["export", "-n", "5"], ["replay", "--list"]):
         done = spool(rig, name, *words, code=None)
         check(done.returncode in (0, 1), f"{words} under load: {done.returncode} {done.stderr}")
+    # The relay owns it: an import says so, and nothing of frames.
+    done = spool(rig, name, "import", os.devnull, code=75)
+    check("import:" not in done.stderr, f"an import that never began: {done.stderr}")
 
 
 def test(rig):

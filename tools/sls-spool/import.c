@@ -4,7 +4,8 @@
  * the new spool's. Frames of one cursor become one batch. Where a shard stands is not changed when
  * the spool knows it; else it stands at the cursor of its first imported frame, so that a relay
  * which is started there reads too much rather than too little. A line that cannot be read ends the
- * import with its number; what was imported before stays. */
+ * import with its number; the lines before it are imported and counted, so what is said is where to
+ * go on. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,7 +26,9 @@ struct import {
     struct slsr_batch batch;
     char project[SLSR_NAME_MAX + 1], logstore[SLSR_NAME_MAX + 1];
     uint32_t shard;
-    uint64_t frames, bytes, line;
+    uint64_t batch_bytes;   /* of the messages in the batch */
+    uint64_t frames, bytes; /* in the spool, or those that could be */
+    uint64_t line;
 };
 
 static int flush_batch(struct import *import, struct slsr_err *err)
@@ -45,6 +48,11 @@ static int flush_batch(struct import *import, struct slsr_err *err)
         if (rc == 0)
             rc = slsr_spool_append(import->spool, batch, &checkpoint, &first, err);
     }
+    if (rc == 0) {
+        import->frames += batch->frame_count;
+        import->bytes += import->batch_bytes;
+    }
+    import->batch_bytes = 0;
     slsr_batch_reset(batch);
     return rc;
 }
@@ -88,8 +96,7 @@ static int add_frame(struct import *import, const char *p, size_t n, int64_t ns,
                                  .index = index,
                                  .time_s = (uint32_t)(ns / 1000000000),
                                  .time_ns = (uint32_t)(ns % 1000000000)};
-    import->frames++;
-    import->bytes += n;
+    import->batch_bytes += n;
     return 0;
 }
 
@@ -181,10 +188,24 @@ static int read_file(struct import *import, FILE *file, struct slsr_err *err)
     }
     if (rc == 0 && ferror(file) && !slsr_stop_requested(&import->tool->stop))
         rc = slsr_fail_errno(err, SLSR_EIO, errno, "cannot read %s", import->tool->words[0]);
-    if (rc == 0)
-        rc = flush_batch(import, err);
     free(text);
-    return rc;
+    /* also what came before a bad line; behind a failed append nothing is left in the batch */
+    const int last = flush_batch(import, rc == 0 ? err : NULL);
+    return rc != 0 ? rc : last;
+}
+
+/* How far it came, unless it never began. Each frame is a line of the file. */
+static void say_count(const struct import *import, bool whole)
+{
+    const bool dry = import->spool == NULL;
+
+    if (!whole && import->frames == 0)
+        return;
+    fprintf(stderr, "import: %" PRIu64 " frame%s%s", import->frames, tool_s(import->frames),
+            dry ? " could be read, nothing was changed" : "");
+    if (!whole && !dry)
+        fprintf(stderr, " came in and stay: go on behind line %" PRIu64, import->frames);
+    fputc('\n', stderr);
 }
 
 /* The spool to write: of the configuration, or -D with its built-in limits. */
@@ -222,12 +243,11 @@ int verb_import(struct tool *tool)
     int rc = dry ? 0 : open_for_import(&import, &err);
     if (rc == 0)
         rc = read_file(&import, file, &err);
-    slsr_spool_close(import.spool);
-    slsr_batch_fini(&import.batch);
     if (file != stdin)
         fclose(file);
-    fprintf(stderr, "import: %" PRIu64 " frame%s%s\n", import.frames, tool_s(import.frames),
-            dry ? " could be read, nothing was changed" : "");
+    say_count(&import, rc == 0 && !slsr_stop_requested(&tool->stop));
+    slsr_spool_close(import.spool);
+    slsr_batch_fini(&import.batch);
     if (rc != 0)
         return tool_fail(&err);
     if (tool->output != OUT_TEXT)
