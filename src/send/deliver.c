@@ -353,6 +353,15 @@ static void say_down(struct run *r)
          r->state.error);
 }
 
+/* The pause within the search, at most. A break of a connection that stood is a step of it, and the
+ * number of steps is known: no reason to grow more patient with each. */
+static int64_t search_wait_ms(const struct run *r)
+{
+    int64_t initial = r->d->target->retry_initial_ms;
+
+    return r->up_ms != 0 && initial < SEARCH_MAX_MS ? initial : SEARCH_MAX_MS;
+}
+
 static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
                      struct slsr_err *err)
 {
@@ -371,8 +380,8 @@ static int went_down(struct run *r, int64_t now_ms, const struct slsr_err *why,
         if (r->servers.now != 0)
             wait = NEXT_SERVER_MS; /* the pause comes when all have been tried */
     }
-    if (r->poison.on && wait > SEARCH_MAX_MS)
-        wait = SEARCH_MAX_MS;
+    if (r->poison.on && wait > search_wait_ms(r))
+        wait = search_wait_ms(r);
     r->failed++;
     set_cause(r, cause);
     count_add(COUNT_TARGET_RECONNECTS, r->state.name, cause, 1);
@@ -418,6 +427,7 @@ static int step(struct run *r, int64_t now_ms, struct slsr_err *err)
         if (set_too_long_aside(r, err) != 0)
             return err->code;
         poison_settled(&r->poison, transport_settled(r->t));
+        poison_proven(&r->poison, transport_proven(r->t));
     }
     return rc != 0 ? went_down(r, now_ms, &why, err) : 0;
 }

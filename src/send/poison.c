@@ -2,11 +2,13 @@
  *
  * Good path: breaks with progress in between; nothing is counted. Three breaks in a row by the peer
  * at the same position begin the search: the suspects are offered by halves, each half is proven or
- * breaks. A single one is offered only on a connection that has stood without frames for the settle
- * time, so that a receiver which is ill as a whole is not mistaken for one that dislikes a frame.
- * What can go wrong: the half passes and so does the other: then it was not the frames, and the
- * search ends. Nor are they when one frame after the other is refused: a receiver that dies of any
- * input must not empty the spool. */
+ * breaks. A proof leads on at once, settled or not: it only says where to look. A single one is
+ * offered only when all below it has settled, on a connection that has stood without frames for the
+ * settle time, so that a receiver which is ill as a whole is not mistaken for one that dislikes a
+ * frame. What can go wrong: the half passes and so does the other: then it was not the frames, and
+ * the search ends. Nor are they when one frame after the other is refused: a receiver that dies of
+ * any input must not empty the spool. A half that was proven ends a connection after all: it holds
+ * the suspects again. */
 #include "send/poison.h"
 
 enum { QUIET_MIN_MS = 100 };
@@ -44,12 +46,26 @@ static bool single(const struct poison *p)
     return p->high - p->low == 1;
 }
 
+void poison_proven(struct poison *p, uint64_t proven)
+{
+    if (!p->on || p->wary || single(p) || proven <= p->low)
+        return;
+    p->low = proven < p->high ? proven : p->high - 1;
+    p->alone = 0;
+}
+
+/* May the lone frame go, apart from the quiet time? */
+static bool cleared(const struct poison *p)
+{
+    return p->on && single(p) && p->up_ms != 0 && p->at >= p->low;
+}
+
 uint64_t poison_limit(const struct poison *p, int64_t now_ms)
 {
     if (!p->on)
         return UINT64_MAX;
     if (single(p))
-        return p->up_ms != 0 && now_ms - p->up_ms >= p->quiet_ms ? p->high : p->low;
+        return cleared(p) && now_ms - p->up_ms >= p->quiet_ms ? p->high : p->low;
     return p->low + (p->high - p->low) / 2;
 }
 
@@ -57,7 +73,7 @@ int64_t poison_due_ms(const struct poison *p, int64_t now_ms)
 {
     int64_t due = p->up_ms + p->quiet_ms;
 
-    if (!p->on || !single(p) || p->up_ms == 0 || now_ms >= due)
+    if (!cleared(p) || now_ms >= due)
         return -1;
     return due - now_ms;
 }
@@ -65,10 +81,18 @@ int64_t poison_due_ms(const struct poison *p, int64_t now_ms)
 /* The search has ended one half. */
 static bool narrow(struct poison *p, uint64_t offered)
 {
-    if (offered <= p->low) {
+    if (offered <= p->at) {
         /* It ended a connection without a single frame: not the frames, then. */
         p->on = false;
         p->breaks = p->alone = 0;
+        return false;
+    }
+    if (offered <= p->low) {
+        /* What was proven had not settled: from now on it has to. */
+        p->wary = true;
+        p->low = p->at;
+        p->high = offered;
+        p->alone = 0;
         return false;
     }
     if (!single(p)) {
@@ -102,6 +126,7 @@ bool poison_broken(struct poison *p, uint64_t settled, uint64_t offered, bool by
     if (p->breaks < POISON_BREAKS)
         return false;
     p->on = true;
+    p->wary = false;
     p->low = settled;
     p->high = offered;
     p->alone = 0;

@@ -13,10 +13,11 @@ enum {
 };
 
 struct poison {
-    uint64_t at; /* settled position of the breaks that are counted */
+    uint64_t at; /* settled position, of the breaks that are counted and later */
     int breaks;
     bool on;            /* looking: the suspect lies in [low, high) */
-    uint64_t low, high; /* everything below low was taken */
+    bool wary;          /* what was proven has ended a connection after all: let it settle first */
+    uint64_t low, high; /* everything below low was taken; at or above `at` that may be revoked */
     int alone;          /* ended by [low, low + 1) alone */
     int row;            /* set aside since a frame was taken */
     int64_t quiet_ms;   /* how long a connection must stand before the lone frame goes */
@@ -27,6 +28,8 @@ struct poison {
 void poison_up(struct poison *p, int64_t now_ms, int64_t quiet_ms);
 /* Everything below was taken. Not for what was passed: poison_passed. */
 void poison_settled(struct poison *p, uint64_t settled);
+/* Everything below was proven since the connection came up; it may not have settled yet. */
+void poison_proven(struct poison *p, uint64_t proven);
 /* Frames below may be offered now; UINT64_MAX: all. The result may equal the settled position:
  * nothing for now, see poison_due_ms. */
 uint64_t poison_limit(const struct poison *p, int64_t now_ms);

@@ -30,6 +30,7 @@ struct transport {
     enum slsr_target_phase phase;
     struct piece piece;   /* being written; empty when done */
     struct settle settle; /* of the destination, over all connections */
+    uint64_t proven;      /* by closing, since transport_start */
     uint64_t high;        /* sequences below were written before */
     struct transport_counts counts;
     const char *alarm;

@@ -108,7 +108,7 @@ int proof_finish(struct tcp *t, int64_t now_ms, struct slsr_err *err)
         return tcp_fail(t, "closed", "closed by peer before it had read to the end", err);
     if (!in_order(t))
         return tcp_fail(t, "proof", "closed by peer without close_notify", err);
-    t->position = evidence_prove(&t->carrier.ev);
+    t->position = t->base.proven = evidence_prove(&t->carrier.ev);
     tcp_alive(t, t->stage_ms); /* it has read our end */
     t->alive_due_ms = t->for_life ? 0 : now_ms + tcp_settle_ms(t);
     if (t->proof_at == NO_POSITION)
@@ -291,9 +291,11 @@ static int64_t quiet_ms(const struct tcp *t)
     int64_t quiet = QUIET_MS + 2 * (int64_t)t->carrier.rtt_us / 1000;
     int64_t settle = t->base.target->settle_ms;
 
-    if (t->base.careful && quiet < CAREFUL_MS)
+    if (!t->base.careful || t->carrier.first_ms == 0) /* no frame, no such end */
+        return quiet;
+    if (quiet < CAREFUL_MS)
         quiet = CAREFUL_MS;
-    return t->base.careful && quiet < settle ? settle : quiet;
+    return quiet < settle ? settle : quiet;
 }
 
 int proof_rotate(struct tcp *t, int64_t now_ms, struct slsr_err *err)

@@ -91,6 +91,7 @@ void transport_close(struct transport *t)
 
 int transport_start(struct transport *t, int64_t now_ms, struct slsr_err *err)
 {
+    t->proven = 0;
     return t->ops->start(t, now_ms, err);
 }
 
@@ -163,6 +164,11 @@ void transport_careful(struct transport *t, bool on)
 uint64_t transport_settled(const struct transport *t)
 {
     return t->settle.settled;
+}
+
+uint64_t transport_proven(const struct transport *t)
+{
+    return t->proven;
 }
 
 enum slsr_target_phase transport_phase(const struct transport *t)

@@ -64,6 +64,9 @@ struct transport_dead {
 bool transport_take_dead(struct transport *t, struct transport_dead *out);
 
 uint64_t transport_settled(const struct transport *t);
+/* Everything below was on connections that were closed and closed back, since the present link came
+ * up; it counts only once it is below transport_settled(), too. 0: none. */
+uint64_t transport_proven(const struct transport *t);
 enum slsr_target_phase transport_phase(const struct transport *t); /* IDLE: down */
 struct transport_counts transport_counts(const struct transport *t);
 /* A state that a person should know of although it works, or NULL. Static text. */

@@ -52,15 +52,19 @@ static void drop(struct receiver *r, int i, bool reset)
     r->conns[i].fd = -1;
 }
 
-static void frame(struct receiver *r, int i, const char *p, size_t n)
+/* False: the connection ends here. */
+static bool frame(struct receiver *r, int i, const char *p, size_t n)
 {
     const char *at = memmem(p, n, "n=", 2);
     unsigned number = at != NULL ? (unsigned)strtoul(at + 2, NULL, 10) : 0;
 
     if (number == 0 || number >= RECEIVER_FRAMES || p[0] != '<' || p[n - 1] != '.') {
         r->garbage++;
-        return;
+        return true;
     }
+    if (number == r->poison && !r->late)
+        return false;
+    r->conns[i].ate = r->conns[i].ate || number == r->poison;
     if (number <= r->conns[i].last)
         r->disorder++;
     r->conns[i].last = number;
@@ -69,10 +73,11 @@ static void frame(struct receiver *r, int i, const char *p, size_t n)
     r->frames++;
     if (r->on_count != NULL)
         r->on_count(r->ctx, r->frames);
+    return true;
 }
 
-/* Takes whole frames off the front; a started one stays. */
-static void parse(struct receiver *r, int i)
+/* Takes whole frames off the front; a started one stays. False: the connection ends. */
+static bool parse(struct receiver *r, int i)
 {
     char *p = r->conns[i].buf;
     size_t left = r->conns[i].used;
@@ -84,12 +89,26 @@ static void parse(struct receiver *r, int i)
 
         if (head == 0 || (!r->lf && left < head + n))
             break;
-        frame(r, i, r->lf ? p : p + head, n);
+        if (!frame(r, i, r->lf ? p : p + head, n))
+            return false;
         p += r->lf ? head : head + n;
         left -= r->lf ? head : head + n;
     }
     memmove(r->conns[i].buf, p, left);
     r->conns[i].used = (unsigned)left;
+    return true;
+}
+
+/* What the poison does when it comes late: the present connection ends in order, the next does not.
+ */
+static bool collapses(struct receiver *r, int i, bool end)
+{
+    if (r->sick && !r->conns[i].ate) {
+        r->sick = false;
+        return true;
+    }
+    r->sick = r->sick || (end && r->conns[i].ate);
+    return false;
 }
 
 static void serve(struct receiver *r, int i)
@@ -103,12 +122,19 @@ static void serve(struct receiver *r, int i)
     n = recv(r->conns[i].fd, r->conns[i].buf + r->conns[i].used, room, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (n >= 0 && collapses(r, i, n == 0)) {
+        drop(r, i, true);
+        return;
+    }
     if (n <= 0 || r->bite) {
         drop(r, i, n > 0 || (n == 0 && r->reset_at_eof));
         return;
     }
     r->conns[i].used += (unsigned)n;
-    parse(r, i);
+    if (!parse(r, i)) {
+        drop(r, i, true);
+        return;
+    }
     if (r->stall_at > 0 && r->frames >= r->stall_at)
         r->stalled = true;
     if (r->fin_at > 0 && !r->fin_done && r->frames >= r->fin_at) {

@@ -18,6 +18,8 @@ struct receiver {
     bool only_one;     /* ends a second connection at once */
     bool slam;         /* ends every connection at once */
     bool bite;         /* resets every connection that brings data */
+    unsigned poison;   /* number of a frame that it resets the connection at, unread; 0: none */
+    bool late;         /* poison: reads it, and resets the next connection that brings anything */
     int small_rcvbuf;  /* bytes, 0: default */
     void (*on_count)(void *ctx, unsigned frames); /* in the receiver's thread; may be NULL */
     void *ctx;
@@ -34,11 +36,13 @@ struct receiver {
     int listener, wake;
     atomic_bool quit, kill, hang_up, stalled, unstall;
     bool fin_done;
+    bool sick; /* has read its poison */
     pthread_t thread;
     bool running;
     struct {
         int fd;
         bool deaf;
+        bool ate; /* has brought the poison */
         char *buf;
         unsigned used, last;
     } conns[RECEIVER_CONNS];

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "frames.h"
 #include "receiver.h"
+#include "slsrelay/control.h"
 #include "slsrelay/deliver.h"
 #include "transport/relp_frame.h"
 
@@ -428,12 +429,58 @@ static void test_live_behind_backlog(void **state)
     teardown(&w);
 }
 
+/* --- poison --- */
+
+/* Frame POISON is set aside, alone; all others arrive. The halves lead to it: a walk from frame to
+ * frame would need more than a hundred connections. */
+static void search(bool late)
+{
+    enum { POISON = 60, FRAMES = 250, CONNECTIONS = 80 };
+    struct world w;
+    struct receiver *rx = new_receiver();
+    struct slsr_spans dead = {0};
+
+    rx->poison = POISON;
+    rx->late = late;
+    setup(&w, FRAMES, rx);
+    w.target.delivery = SLSR_DELIVERY_PROVEN; /* else the read floor may have passed the frame */
+    deliver(&w, 5000);
+    for (unsigned i = 1; i <= FRAMES; i++)
+        assert_true(i == POISON ? late == (rx->seen[i] > 0) : rx->seen[i] > 0);
+    assert_int_equal(rx->garbage, 0);
+    assert_int_equal(w.last.acked, FRAMES + 1);
+    print_message("%u connections, %llu frames sent again\n", rx->connections,
+                  (unsigned long long)w.last.resent_frames);
+    assert_in_range(rx->connections, 1, CONNECTIONS);
+    assert_int_equal(slsr_marks_read(w.spool, SLSR_MARK_DEAD, "siem", &dead, NULL), 0);
+    assert_int_equal(dead.count, 1);
+    assert_int_equal(dead.items[0].from, POISON);
+    assert_int_equal(dead.items[0].to, POISON + 1);
+    slsr_spans_free(&dead);
+    teardown(&w);
+}
+
+static void test_poison(void **state)
+{
+    (void)state;
+    search(false);
+}
+
+/* The receiver closes the connection back and falls over at the next one: what was proven has to be
+ * doubted again. */
+static void test_poison_late(void **state)
+{
+    (void)state;
+    search(true);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idle_close),          cmocka_unit_test(test_zero_window_lives),
         cmocka_unit_test(test_relp_numbers_wrap),   cmocka_unit_test(test_stop_in_every_state),
-        cmocka_unit_test(test_live_behind_backlog),
+        cmocka_unit_test(test_live_behind_backlog), cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_poison_late),
     };
 
     if (argc > 1)
