@@ -202,7 +202,6 @@ class World:
         with open(relay.config, encoding="utf-8") as file:
             config = json.load(file)
         config["format"]["hostname"] = relay.name
-        config["log"] = {"level": "debug"}  # says each connection, also in a storm: they are counted
         config["log"] = {"level": "debug"}  # the judge counts every connection by its line
         config["targets"] = [
             {"name": name, "protocol": protocol, "host": f"10.99.{relay.number}.1",
