@@ -37,7 +37,7 @@ struct layout_head { /* record "head" of database m: one per segment */
 struct layout_summary {
     uint64_t next;                /* sequence behind its last frame */
     uint64_t end_bytes;           /* total wire bytes behind its last frame */
-    int64_t oldest_ms, newest_ms; /* arrival of its first and last frame */
+    int64_t oldest_ms, newest_ms; /* smallest and largest arrival */
     uint32_t min_time_s, max_time_s;
     uint32_t chunks;
     uint64_t streams; /* bit (stream id % 64) for each stream with frames in it */

@@ -231,9 +231,11 @@ static int summarize(struct segment *seg, MDB_txn *txn, struct layout_summary *s
             rc = MDB_CORRUPTED;
             break;
         }
-        if (sum->chunks == 0)
+        /* not the first and the last: the clock may have been set back between them */
+        if (sum->chunks == 0 || index.arrival_ms < sum->oldest_ms)
             sum->oldest_ms = index.arrival_ms;
-        sum->newest_ms = index.arrival_ms;
+        if (sum->chunks == 0 || index.arrival_ms > sum->newest_ms)
+            sum->newest_ms = index.arrival_ms;
         if (index.min_time_s < sum->min_time_s)
             sum->min_time_s = index.min_time_s;
         if (index.max_time_s > sum->max_time_s)

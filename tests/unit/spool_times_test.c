@@ -17,6 +17,9 @@
 
 #include "slsrelay/spool.h"
 
+#include "base/clock.h"
+
+#define STARTS_MS INT64_C(1735787045000)
 enum { BATCHES = 150, BATCH_FRAMES = 40, FRAME_BYTES = 1000, SHARDS = 5 };
 
 struct box {
@@ -83,8 +86,11 @@ static int setup(void **state)
     box->config.retention_size_bytes = INT64_C(1) << 40;
     box->config.retention_time_ms = INT64_MAX / 4;
     assert_int_equal(slsr_spool_open(&spool, &box->config, SLSR_SPOOL_WRITE, &err), 0);
-    for (unsigned i = 0; i < BATCHES; i++)
+    for (unsigned i = 0; i < BATCHES; i++) {
+        /* a second later each, or the clock is set back */
+        clock_freeze(STARTS_MS + 1000 * (int64_t)(i - (dice(box, 20) == 0 ? dice(box, i + 1) : 0)));
         append(spool, box, i);
+    }
     slsr_spool_close(spool);
     *state = box;
     return 0;
