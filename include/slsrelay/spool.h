@@ -35,6 +35,10 @@ void slsr_spool_close(struct slsr_spool *spool); /* flushes ack positions; NULL 
  * without it such a wait has no limit. */
 void slsr_spool_patience(struct slsr_spool *spool, unsigned seconds, void (*over)(void *ctx),
                          void *ctx);
+/* For the same program, which must not stand still itself while it keeps the books locked, for then
+ * the relay does: `turn` is called before each wait for the lock (true) and once it is given back
+ * (false), in the thread that writes. Set once, before the first order. */
+void slsr_spool_on_write(struct slsr_spool *spool, void (*turn)(void *ctx, bool begins), void *ctx);
 
 /* --- writing (consume) --- */
 

@@ -40,6 +40,7 @@ static int open_databases(struct slsr_spool *spool, const char *path, bool write
                           struct slsr_err *err)
 {
     MDB_txn *txn = NULL;
+    bool turn;
     int rc;
     int dead;
 
@@ -56,6 +57,7 @@ static int open_databases(struct slsr_spool *spool, const char *path, bool write
     }
     rc = write ? patience_begin(spool, spool->ack_env, &txn)
                : mdb_txn_begin(spool->ack_env, NULL, MDB_RDONLY, &txn);
+    turn = write && rc == 0;
     if (rc == 0)
         rc = mdb_dbi_open(txn, "t", write ? MDB_CREATE : 0, &spool->ack_targets);
     if (rc == 0)
@@ -71,6 +73,8 @@ static int open_databases(struct slsr_spool *spool, const char *path, bool write
         rc = mdb_txn_commit(txn);
     else if (txn != NULL)
         mdb_txn_abort(txn);
+    if (turn)
+        patience_end(spool);
     if (rc == MDB_NOTFOUND && !write)
         return 0; /* its first transaction has not happened yet */
     if (rc != 0)

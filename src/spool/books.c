@@ -87,13 +87,17 @@ int books_end(MDB_txn *txn, int rc)
         rc = mdb_txn_commit(txn);
     else
         mdb_txn_abort(txn);
+    patience_end(spool);
     pthread_rwlock_unlock(&spool->books.gate);
     return rc;
 }
 
 void books_leave(MDB_txn *txn)
 {
-    books_end(txn, MDB_NOTFOUND);
+    struct slsr_spool *spool = mdb_env_get_userctx(mdb_txn_env(txn));
+
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&spool->books.gate);
 }
 
 int ack_reopen(struct slsr_spool *spool, struct slsr_err *err)

@@ -162,6 +162,8 @@ struct slsr_spool {
     unsigned patience_s;          /* a tool waits so long for the writer lock (patience.c) */
     void (*patience_over)(void *ctx);
     void *patience_ctx;
+    void (*on_write)(void *ctx, bool begins); /* a tool hears of its own turns (patience.c) */
+    void *on_write_ctx;
 };
 
 /* segment.c */
@@ -269,8 +271,10 @@ void cache_give_back(const struct slsr_spool *spool, const struct segment *seg);
  * inside a transaction on ack.mdb. Says so once. */
 int64_t readers_pace_ms(struct slsr_spool *spool, int64_t usual_ms);
 
-/* patience.c: mdb_txn_begin for writing in ack.mdb; a tool waits for a limited time. LMDB code. */
+/* patience.c: mdb_txn_begin for writing in ack.mdb; a tool waits for a limited time. LMDB code.
+ * Behind the end of a transaction that has begun: patience_end. */
 int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn);
+void patience_end(const struct slsr_spool *spool);
 
 /* append.c, ack.c: the two threads */
 void *append_thread(void *spool);

@@ -35,7 +35,7 @@ static void *wait_thread(void *arg)
     return NULL;
 }
 
-int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn)
+static int begin_in_time(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn)
 {
     struct wait wait = {.spool = spool};
     pthread_condattr_t attr;
@@ -61,6 +61,30 @@ int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn)
     pthread_mutex_destroy(&wait.lock);
     pthread_cond_destroy(&wait.turn);
     return rc;
+}
+
+int patience_begin(const struct slsr_spool *spool, MDB_env *env, MDB_txn **txn)
+{
+    int rc;
+
+    if (spool->on_write != NULL)
+        spool->on_write(spool->on_write_ctx, true);
+    rc = begin_in_time(spool, env, txn);
+    if (rc != 0)
+        patience_end(spool);
+    return rc;
+}
+
+void patience_end(const struct slsr_spool *spool)
+{
+    if (spool->on_write != NULL)
+        spool->on_write(spool->on_write_ctx, false);
+}
+
+void slsr_spool_on_write(struct slsr_spool *spool, void (*turn)(void *ctx, bool begins), void *ctx)
+{
+    spool->on_write = turn;
+    spool->on_write_ctx = ctx;
 }
 
 void slsr_spool_patience(struct slsr_spool *spool, unsigned seconds, void (*over)(void *ctx),

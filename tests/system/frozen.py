@@ -3,6 +3,7 @@
 
 A relay is frozen while it stores positions: whoever gives an order hears of it after ten seconds,
 nothing is ordered, what only looks still answers, and once it goes on the same order is taken over.
+A tool is frozen while it gives an order: it is ended, and the relay and the next order go on.
 Tools are frozen while they read, at full rate: the pages that their transaction pins cost at most
 the segment that it lies in, and the books of positions stay small; once the tools are dead their slots are
 given back and pages are used again.
@@ -30,7 +31,7 @@ def stands_still(program):
         return file.read().rsplit(")", 1)[1].split()[0] == "T"
 
 
-def order_to_frozen(rig):
+def orders(rig):
     sim = rig.start_sim("--generate", "200000@500", "--seed", "7")
     sink = rig.start_sink("--discard")
     config = rig.config(sink.port)
@@ -46,8 +47,23 @@ def order_to_frozen(rig):
     done = rig.spool("-o", "json", "pause", "-t", "siem", "--reason", "test")
     check(json.loads(done.stdout)["taken_over"], "the relay did not take the order over")
     rig.spool("resume", "-t", "siem")
+    order_of_frozen(rig)
     for program in (relay, sink, sim):
         check(program.stop() == 0, f"TERM did not end {program.name} with exit 0")
+
+
+def order_of_frozen(rig):
+    pause = ["pause", "-t", "siem", "--reason", "test"]
+    tool = start_frozen(rig, "pause", [rig.tool("sls-spool"), "-D", rig.path("spool"), *pause],
+                        "write:ack.mdb:2")
+    wait_until("the tool stands still", lambda: stands_still(tool))
+    before = rig.status()["targets"][0]["acked_seq"]
+    check(tool.wait(60) == -signal.SIGKILL, "a tool that stood still ended by itself")
+    check(len(tool.said("it stood still for 10 s .* give 'pause' again")) == 1, f"said: {tool.lines}")
+    done = rig.spool("-o", "json", *pause)
+    check(json.loads(done.stdout)["taken_over"], "the relay did not take the next order over")
+    rig.spool("resume", "-t", "siem")
+    wait_until("positions are stored again", lambda: rig.status()["targets"][0]["acked_seq"] > before)
 
 
 def readers(rig, program):
@@ -143,7 +159,7 @@ def frozen_readers(rig, max_size, rate, test):
 
 
 def test(rig):
-    order_to_frozen(rig)
+    orders(rig)
     frozen_readers(rig, "60GiB", RATE // 5, pages_used_again)
     frozen_readers(rig, "320MiB", RATE, at_most_a_segment)
 

@@ -70,7 +70,7 @@ static const struct verb verbs[] = {
     {"readers", verb_readers, OPTION_BIT(OPT_CLEAR_STALE), 0},
     {"stats", verb_stats, 0, 0},
 };
-enum { LOCK_WAIT_S = 10 }; /* the relay holds the lock for 20 ms at most */
+enum { LOCK_WAIT_S = 10 }; /* nobody holds the lock for more than 20 ms, but who stands still */
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char help[] =
@@ -277,6 +277,8 @@ static int open_spool(struct tool *tool)
     if (slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, &err) != 0)
         return tool_fail(&err);
     slsr_spool_patience(tool->spool, LOCK_WAIT_S, give_up, tool);
+    tool->vigil = (struct vigil){.seconds = LOCK_WAIT_S, .name = tool->verb};
+    slsr_spool_on_write(tool->spool, vigil_turn, &tool->vigil);
     return 0;
 }
 
@@ -395,6 +397,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
     int code = finish_output(&tool, run(&tool, argc, argv));
     slsr_spool_close(tool.spool);
+    vigil_end(&tool.vigil);
     slsr_config_free(tool.config);
     if (tool.stop.fd >= 0)
         slsr_stop_fini(&tool.stop);

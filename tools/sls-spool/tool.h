@@ -13,6 +13,8 @@
 #include "slsrelay/spool.h"
 #include "slsrelay/stop.h"
 
+#include "vigil.h"
+
 /* Exit codes that are not the code of an error (docs/man/sls-spool.1 "EXIT STATUS"). */
 enum {
     EXIT_NOTHING = 1,
@@ -99,6 +101,7 @@ struct tool {
     struct slsr_config *config; /* NULL with -D, until somebody needs targets */
     struct slsr_spool *spool;
     struct slsr_stop stop; /* requested by INT and TERM */
+    struct vigil vigil;
     /* went wrong on the way */
     bool damaged;    /* frames could not be read: exit code 2 */
     int write_errno; /* of standard output; 0: fine */
