@@ -1,8 +1,11 @@
 /* The daemon on one page: arguments -> configuration -> relay -> exit code. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "slsrelay/diag.h"
 
 #include "relay/relay.h"
 
@@ -50,8 +53,55 @@ static bool parse_count(const char *text, size_t *count)
 {
     char *end;
 
+    errno = 0;
     *count = strtoul(text, &end, 10);
-    return *text >= '1' && *text <= '9' && *end == '\0';
+    return errno == 0 && *text >= '1' && *text <= '9' && *end == '\0';
+}
+
+/* -1, or the exit code. */
+static int choose(struct arguments *a, enum mode mode)
+{
+    if (a->mode != MODE_RUN && a->mode != mode)
+        return usage("two modes at once, give one of them", "");
+    a->mode = mode;
+    return -1;
+}
+
+static int add_set(struct arguments *a, const char *text)
+{
+    if (a->set_count == SETS_MAX)
+        return usage("too many --set options", "");
+    if (strchr(text, '=') == NULL)
+        return usage("--set wants PATH=VALUE, not", "a name alone");
+    a->sets[a->set_count++] = text;
+    return -1;
+}
+
+static int choose_preview(struct arguments *a, int argc, char **argv)
+{
+    if (optarg == NULL && optind < argc && argv[optind][0] != '-')
+        optarg = argv[optind++];
+    if (optarg != NULL && !parse_count(optarg, &a->preview))
+        return usage("--preview wants a number of frames, not", optarg);
+    return choose(a, MODE_PREVIEW);
+}
+
+/* What was printed has arrived? Else says so; rc, or 74. */
+static int finish_output(int rc)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    fprintf(stderr, "sls-relay: standard output: cannot be written: %s\n", strerror(errno));
+    return rc != 0 ? rc : slsr_err_exit(SLSR_EIO);
+}
+
+static int print_version(void)
+{
+    char libraries[RELAY_LIBRARIES];
+
+    relay_libraries(libraries);
+    printf("sls-relay " SLSR_VERSION "\n%s\n", libraries);
+    return finish_output(0);
 }
 
 /* -1: go on; else the exit code. */
@@ -67,56 +117,44 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'V'},
                                             {NULL, 0, NULL, 0}};
-    char libraries[RELAY_LIBRARIES];
+    int rc = -1;
     int c;
 
     opterr = 0;
-    while ((c = getopt_long(argc, argv, ":c:hV", options, NULL)) != -1) {
+    while (rc < 0 && (c = getopt_long(argc, argv, ":c:hV", options, NULL)) != -1) {
         switch (c) {
         case 'c':
             a->file = optarg;
             break;
         case 's':
-            if (a->set_count == SETS_MAX)
-                return usage("too many --set options", "");
-            if (strchr(optarg, '=') == NULL)
-                return usage("--set wants PATH=VALUE, not", "a name alone");
-            a->sets[a->set_count++] = optarg;
+            rc = add_set(a, optarg);
             break;
         case 'k':
-            a->mode = MODE_CHECK;
+            rc = choose(a, MODE_CHECK);
             break;
         case 't':
-            a->mode = MODE_TEST;
+            rc = choose(a, MODE_TEST);
             break;
         case 'p':
-            a->mode = MODE_PRINT;
+            rc = choose(a, MODE_PRINT);
             break;
         case 'v':
-            a->mode = MODE_PREVIEW;
-            if (optarg == NULL && optind < argc && argv[optind][0] != '-')
-                optarg = argv[optind++];
-            if (optarg != NULL && !parse_count(optarg, &a->preview))
-                return usage("--preview wants a number of frames, not", optarg);
+            rc = choose_preview(a, argc, argv);
             break;
         case 'f':
-            a->mode = MODE_PREVIEW_FILE;
             a->preview_file = optarg;
+            rc = choose(a, MODE_PREVIEW_FILE);
             break;
         case 'h':
             fputs(help, stdout);
-            return 0;
+            return finish_output(0);
         case 'V':
-            relay_libraries(libraries);
-            printf("sls-relay " SLSR_VERSION "\n%s\n", libraries);
-            return 0;
-        case ':':
-            return usage("a value is missing after", argv[optind - 1]);
+            return print_version();
         default:
-            return usage("unknown option", argv[optind - 1]);
+            rc = usage(c == ':' ? "a value is missing after" : "unknown option", argv[optind - 1]);
         }
     }
-    return optind < argc ? usage("unexpected argument", argv[optind]) : -1;
+    return rc < 0 && optind < argc ? usage("unexpected argument", argv[optind]) : rc;
 }
 
 /* Prints the problems; true when one of them is a refusal. */
@@ -207,8 +245,10 @@ int main(int argc, char **argv)
     struct slsr_config_problems problems = {0};
     struct slsr_err err = {0};
     bool bad;
-    int rc = parse(argc, argv, &a);
+    int rc;
 
+    slsr_std_open();
+    rc = parse(argc, argv, &a);
     if (rc >= 0)
         return rc;
     rc = slsr_config_load(&config, a.file, a.sets, a.set_count,
@@ -222,5 +262,5 @@ int main(int argc, char **argv)
     if (rc != 0 && !(rc == SLSR_ECONFIG && bad))
         fprintf(stderr, "sls-relay: %s\n", err.text);
     slsr_config_free(config);
-    return a.mode == MODE_TEST && rc != 0 ? 69 : slsr_err_exit(rc);
+    return finish_output(a.mode == MODE_TEST && rc != 0 ? 69 : slsr_err_exit(rc));
 }

@@ -6,4 +6,9 @@
 /* From now on only errors are said, in the program's name. Any thread; name is copied. */
 void slsr_diag_quiet(const char *program);
 
+/* First thing in a program that opens a spool: descriptors 0 to 2 that are closed become /dev/null,
+ * unwritable. Else the next file opened gets such a number, and what is meant for standard output
+ * or standard error is written into it. */
+void slsr_std_open(void);
+
 #endif

@@ -77,6 +77,17 @@ int diag_open(const struct slsr_log_config *config, const char *program, struct 
     return rc;
 }
 
+void slsr_std_open(void)
+{
+    int fd;
+
+    do /* it must outlive an exec: no O_CLOEXEC */
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= STDIN_FILENO && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 void slsr_diag_quiet(const char *program)
 {
     pthread_mutex_lock(&lock);

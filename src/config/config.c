@@ -95,9 +95,10 @@ static int read_file(struct config_load *load, const char *file, struct slsr_err
     failed = read_all(fd, text, &length);
     close(fd);
     if (failed == EFBIG)
-        config_problem_at(load, "$", -1, "the file is larger than 1 MiB: is it a configuration?");
+        config_problem_at(load, "$", -1, "%s is larger than 1 MiB: is it a configuration?", name);
     else if (failed != 0)
-        config_problem_at(load, "$", -1, "the file cannot be read: %s", strerror(failed));
+        config_problem_at(load, "$", -1, "%s cannot be read: %s: give the path of a file with -c",
+                          name, strerror(failed));
     else
         parse_text(load, text, length);
     explicit_bzero(text, length);

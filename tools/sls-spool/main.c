@@ -391,6 +391,7 @@ int main(int argc, char **argv)
     static char buffer[256 * 1024]; /* millions of lines: few writes */
     struct tool tool = {.max_backlog = UINT64_MAX, .max_age_s = INT64_MAX, .timeout_ms = 60000};
 
+    slsr_std_open();
     slsr_diag_quiet("sls-spool");
     tool.stop.fd = -1;
     tzset();
