@@ -1,12 +1,14 @@
 /* export: the selected frames into a file, whole or not at all: JSON Lines with everything that the
  * spool knows of a frame (what `import` takes), or the frames alone (raw, octet).
  *
- * The file appears under its name when it is complete and on the disk. Damage on the way is said,
- * and the exit code is 2: the file then has what could be read. */
+ * The file appears under its name when it is complete and on the disk; a pipe or a device is
+ * written as it stands. Damage on the way is said, and the exit code is 2: the file then has what
+ * could be read. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "print.h"
@@ -51,52 +53,90 @@ static int write_out(struct export *export, struct slsr_err *err)
     return rc;
 }
 
-/* The new file in place of standard output; its name so far ends in ".part". */
-static int open_part(const char *path, char *part, size_t size, struct slsr_err *err)
+/* Where the frames go in place of standard output. */
+struct place {
+    const char *path; /* NULL: standard output it is */
+    char part[4096];  /* its name so far; "" for what is no file and so cannot be replaced */
+};
+
+static int open_place(struct place *place, struct slsr_err *err)
 {
-    if (snprintf(part, size, "%s.part", path) >= (int)size)
-        return slsr_fail(err, SLSR_ECREATE, "cannot create %s: the name is too long", path);
-    if (freopen(part, "we", stdout) == NULL)
-        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot create %s", part);
+    struct stat st;
+    const bool there = stat(place->path, &st) == 0;
+    const char *name = place->part;
+
+    if (there && S_ISDIR(st.st_mode))
+        return slsr_fail(err, SLSR_ECREATE, "cannot create %s: it is a directory: name a file",
+                         place->path);
+    if (there && !S_ISREG(st.st_mode)) {
+        place->part[0] = '\0';
+        name = place->path;
+    } else if (snprintf(place->part, sizeof(place->part), "%s.part", place->path) >=
+               (int)sizeof(place->part)) {
+        return slsr_fail(err, SLSR_ECREATE, "cannot create %s: the name is too long", place->path);
+    }
+    if (freopen(name, "we", stdout) == NULL)
+        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot create %s", name);
     return 0;
 }
 
-static int close_part(const char *path, const char *part, struct slsr_err *err)
+static int close_place(const struct place *place, struct slsr_err *err)
 {
-    if (fflush(stdout) != 0 || fsync(fileno(stdout)) != 0)
-        return slsr_fail_errno(err, SLSR_EIO, errno, "cannot write %s", part);
-    if (rename(part, path) != 0)
-        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot rename %s to %s", part, path);
+    const char *part = place->part;
+
+    if (fflush(stdout) != 0 || (part[0] != '\0' && fsync(fileno(stdout)) != 0))
+        return slsr_fail_errno(err, SLSR_EIO, errno, "cannot write %s",
+                               part[0] != '\0' ? part : place->path);
+    if (part[0] != '\0' && rename(part, place->path) != 0)
+        return slsr_fail_errno(err, SLSR_ECREATE, errno, "cannot rename %s to %s", part,
+                               place->path);
     return 0;
+}
+
+/* Nothing is to be there. What went wrong with the file is said of it, not of standard output. */
+static void leave_place(struct tool *tool, const struct place *place)
+{
+    if (place->path == NULL)
+        return;
+    if (place->part[0] != '\0')
+        unlink(place->part);
+    if (freopen("/dev/null", "we", stdout) != NULL)
+        tool->write_errno = 0;
 }
 
 int verb_export(struct tool *tool)
 {
     struct export export = {.tool = tool};
+    struct place place = {.path = tool->file};
     struct slsr_err err = {0};
-    char part[4096];
 
+    if (place.path != NULL && place.path[0] == '\0')
+        return tool_usage("--output '': name a file, or - for standard output");
+    if (place.path != NULL && strcmp(place.path, "-") == 0)
+        place.path = NULL;
     if (tool->output == OUT_TEXT)
         tool->output = OUT_JSONL;
-    int rc = tool->file != NULL ? open_part(tool->file, part, sizeof(part), &err) : 0;
+    int rc = place.path != NULL ? open_place(&place, &err) : 0;
     if (rc != 0)
         return tool_fail(&err);
     print_begin(&export.printer, tool->output, false);
     rc = write_out(&export, &err);
-    if (rc == 0 && tool_output_broken(tool) && tool->file != NULL)
-        rc = slsr_fail_errno(&err, SLSR_EIO, tool->write_errno, "cannot write %s", part);
+    if (rc == 0 && tool_output_broken(tool) && place.path != NULL)
+        rc = slsr_fail_errno(&err, SLSR_EIO, tool->write_errno, "cannot write %s", place.path);
     bool stopped = slsr_stop_requested(&tool->stop);
-    if (rc == 0 && !stopped && export.printer.count > 0 && tool->file != NULL)
-        rc = close_part(tool->file, part, &err);
-    if (tool->file != NULL && (rc != 0 || stopped || export.printer.count == 0))
-        unlink(part);
+    bool done = rc == 0 && !stopped && export.printer.count > 0;
+    if (done && place.path != NULL)
+        rc = close_place(&place, &err);
+    if (!done || rc != 0)
+        leave_place(tool, &place);
     if (rc != 0)
         return tool_fail(&err);
     if (stopped)
-        return tool_interrupted(tool->file != NULL ? "no file was made" : "this is not all");
+        return tool_interrupted(place.path != NULL ? "no file was made" : "this is not all");
     if (export.printer.count == 0)
         return tool_no_match(tool, ", nothing was exported");
-    fprintf(stderr, "export: %" PRIu64 " frame%s\n", export.printer.count,
-            tool_s(export.printer.count));
+    if (fflush(stdout) == 0 && !tool_output_broken(tool)) /* else main says what is the matter */
+        fprintf(stderr, "export: %" PRIu64 " frame%s\n", export.printer.count,
+                tool_s(export.printer.count));
     return 0;
 }
