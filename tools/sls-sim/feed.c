@@ -300,6 +300,10 @@ int feed_load(struct sim *sim, struct logstore *ls, const char *path)
             rc = EXIT_BAD_INPUT;
         }
     }
+    if (rc == 0 && ferror(file)) {
+        fprintf(stderr, "sls-sim: %s, %s: give a readable file to --load\n", path, strerror(errno));
+        rc = EXIT_NO_INPUT;
+    }
     free(text);
     fclose(file);
     return rc;

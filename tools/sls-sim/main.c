@@ -21,6 +21,7 @@ enum {
     EXIT_USAGE = 64,
     EXIT_UNREACHABLE = 69,
     EXIT_CANNOT_CREATE = 73,
+    EXIT_DISK = 74,
     EXIT_BUSY = 75,
     BACKLOG = 4096
 };
@@ -57,8 +58,8 @@ enum {
     OPT_RETENTION,
     OPT_QUOTA,
     OPT_CLOCK,
-    OPT_HELP,
-    OPT_VERSION,
+    OPT_HELP = 'h',
+    OPT_VERSION = 'V',
 };
 
 static const struct option long_options[] = {
@@ -110,6 +111,18 @@ static void print_help(void)
         "SPEC: %s\n"
         "GET /_sim/stats tells what happened. The project is the first label of Host.\n",
         fault_grammar);
+}
+
+static int print_page(int option)
+{
+    if (option == OPT_HELP)
+        print_help();
+    else
+        puts("sls-sim " SLSR_VERSION);
+    if (fflush(stdout) == 0)
+        return 0;
+    fprintf(stderr, "sls-sim: standard output, %s: give it room\n", strerror(errno));
+    return EXIT_DISK;
 }
 
 static int usage(const char *option, const char *value, const char *why)
@@ -256,8 +269,8 @@ static int take_service_option(struct sim *sim, struct options *o, int option, c
     case OPT_TRANSCRIPT_CALLS:
         o->transcript_calls = value;
         return choose_calls(sim, value) ? 0 : usage("--transcript-calls", value, "no such call");
-    default: /* getopt has named it */
-        return EXIT_USAGE;
+    default:
+        return usage("option", "", "unknown");
     }
 }
 
@@ -541,16 +554,17 @@ int main(int argc, char **argv)
     int rc = 0;
 
     sim_init(&sim);
-    while (rc == 0 && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+    opterr = 0;
+    while (rc == 0 && (option = getopt_long(argc, argv, ":hV", long_options, NULL)) != -1) {
         if (option == OPT_HELP || option == OPT_VERSION) {
-            if (option == OPT_HELP)
-                print_help();
-            else
-                puts("sls-sim " SLSR_VERSION);
             sim_fini(&sim, &o);
-            return 0;
+            return print_page(option);
         }
-        rc = take_option(&sim, &o, option, optarg);
+        if (option == ':' || option == '?')
+            rc = usage("option", argv[optind - 1],
+                       option == ':' ? "its value is missing" : "unknown");
+        else
+            rc = take_option(&sim, &o, option, optarg);
     }
     if (rc == 0 && optind < argc)
         rc = usage("argument", argv[optind], "not expected");

@@ -14,6 +14,8 @@ int main(int argc, char **argv)
         return rc;
     tally_init(&s.tally);
     rc = output_open(&s.out, o.output);
+    if (rc == 0 && !stats_possible(&s)) /* not only at the end of a long run */
+        rc = EXIT_CANNOT_CREATE;
     if (rc == 0)
         rc = receive_run(&s);
     output_close(&s.out);

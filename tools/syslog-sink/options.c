@@ -160,8 +160,8 @@ enum key {
     KEY_DIE,
     KEY_RESET,
     KEY_STALL,
-    KEY_HELP,
-    KEY_VERSION
+    KEY_HELP = 'h',
+    KEY_VERSION = 'V'
 };
 
 static const struct option table[] = {
@@ -221,7 +221,7 @@ static int read_one(struct options *o, int key, const char *value, bool *discard
     case KEY_STALL:
         return read_count("stall-after", value, "", &o->stall_after);
     default:
-        return EXIT_USAGE; /* getopt_long has told why */
+        return usage("unknown option: give one of those in the help");
     }
 }
 
@@ -237,20 +237,32 @@ static int check(const struct options *o, bool discard)
     return -1;
 }
 
+static int print_page(const char *text)
+{
+    fputs(text, stdout);
+    if (fflush(stdout) == 0)
+        return EXIT_FINE;
+    fprintf(stderr, "syslog-sink: standard output: %s: give it room\n", strerror(errno));
+    return EXIT_IO;
+}
+
 int options_read(struct options *o, int argc, char **argv)
 {
     bool discard = false;
     int key = 0;
 
     *o = (struct options){.max_message = (size_t)1024 * 1024};
-    while ((key = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    opterr = 0;
+    while ((key = getopt_long(argc, argv, ":hV", table, NULL)) != -1) {
         const char **text = text_option(o, key);
         int rc = -1;
 
         if (key == KEY_HELP || key == KEY_VERSION) {
-            fputs(key == KEY_HELP ? help : "syslog-sink " SLSR_VERSION "\n", stdout);
-            return fflush(stdout) == 0 ? EXIT_FINE : EXIT_IO;
+            return print_page(key == KEY_HELP ? help : "syslog-sink " SLSR_VERSION "\n");
         }
+        if (key == ':' || key == '?')
+            return usage("%s: %s", argv[optind - 1],
+                         key == ':' ? "its value is missing" : "unknown option");
         if (text != NULL)
             *text = optarg;
         else

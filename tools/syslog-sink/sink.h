@@ -41,5 +41,7 @@ void sink_truncated(struct sink *s, const char *peer, size_t bytes);
 /* Writes the statistics to a neighbour of --stats and renames it. True when there is nothing to
  * write. */
 bool stats_write(struct sink *s);
+/* Can they be written at all? Else says why. */
+bool stats_possible(const struct sink *s);
 
 #endif

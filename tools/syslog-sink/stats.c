@@ -62,29 +62,52 @@ static void put_all(FILE *f, const struct sink *s)
     fputs("]\n}\n", f);
 }
 
+/* The new file, which takes the place of the old one when it is whole. NULL: errno says why. */
+static FILE *open_new(const struct sink *s, char *path, size_t size)
+{
+    const int n = snprintf(path, size, "%s.%ld.new", s->o->stats, (long)getpid());
+
+    if (n >= 0 && (size_t)n < size)
+        return fopen(path, "we");
+    errno = ENAMETOOLONG;
+    return NULL;
+}
+
+static bool fail(const struct sink *s)
+{
+    fprintf(stderr, "syslog-sink: cannot write statistics, %s: %s\n", s->o->stats, strerror(errno));
+    return false;
+}
+
+bool stats_possible(const struct sink *s)
+{
+    char path[4096];
+    FILE *f;
+
+    if (s->o->stats == NULL)
+        return true;
+    f = open_new(s, path, sizeof path);
+    if (f == NULL)
+        return fail(s);
+    fclose(f);
+    unlink(path);
+    return true;
+}
+
 bool stats_write(struct sink *s)
 {
     char path[4096];
-    FILE *f = NULL;
-    bool good = false;
-    int n = 0;
+    FILE *f;
+    bool good;
 
     s->changed = false;
     if (s->o->stats == NULL)
         return true;
-    n = snprintf(path, sizeof path, "%s.%ld.new", s->o->stats, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof path) {
-        errno = ENAMETOOLONG;
-    } else {
-        f = fopen(path, "we");
-    }
-    if (f != NULL) {
-        put_all(f, s);
-        good = ferror(f) == 0;
-        good = fclose(f) == 0 && good && rename(path, s->o->stats) == 0;
-    }
-    if (!good)
-        fprintf(stderr, "syslog-sink: cannot write statistics, %s: %s\n", s->o->stats,
-                strerror(errno));
-    return good;
+    f = open_new(s, path, sizeof path);
+    if (f == NULL)
+        return fail(s);
+    put_all(f, s);
+    good = ferror(f) == 0;
+    good = fclose(f) == 0 && good && rename(path, s->o->stats) == 0;
+    return good || fail(s);
 }
