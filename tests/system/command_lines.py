@@ -1,0 +1,128 @@
+#!/usr/bin/python3 -B
+"""Command lines and outputs as a hostile user gives them.
+
+Every program names an unknown option and a missing value, says when its help cannot be written, and ends
+with the code for it. Programs whose standard descriptors are closed keep them out of the spool. An export
+into a pipe writes into the pipe, not in its place.
+"""
+import json
+import os
+import re
+import stat
+import subprocess
+
+import harness
+from harness import check
+
+LOGS = 2000
+FULL = "/dev/full"
+VALUES = {"sls-relay": ["-c", "--config", "--set", "--preview-file"],
+          "sls-spool": ["-D", "--seq", "--since", "--to", "--rate", "--reason", "--max-age"],
+          "sls-sim": ["--listen", "--access-key", "--fault", "--state"],
+          "syslog-sink": ["--listen", "--output", "--rate", "--cert"]}
+
+
+def sentence(done, program, *wanted):
+    said = done.stderr.strip().splitlines()
+    check(len(said) == 1 and said[0].startswith(program + ": "), f"{program}: not one sentence: {said}")
+    for word in wanted:
+        check(word in said[0], f"{word!r} is not in: {said[0]}")
+
+
+def to_full(rig, program, *words):
+    with open(FULL, "wb") as out:
+        return subprocess.run([*rig.product(program), *words], stdin=subprocess.DEVNULL, stdout=out,
+                              stderr=subprocess.PIPE, text=True, env=harness.clean_env(), check=False,
+                              timeout=60 * harness.SLOW)
+
+
+def usage(rig):
+    for program, options in VALUES.items():
+        sentence(rig.run(program, "--no-such-option", code=64), program, "--no-such-option", "help")
+        sentence(rig.run(program, "-Z", code=64), program, "-Z", "help")
+        for option in options:
+            sentence(rig.run(program, option, code=64), program, option, "help")
+        for page in ("--help", "--version", "-h", "-V"):
+            check(rig.run(program, page).stdout, f"{program} {page} says nothing")
+            done = to_full(rig, program, page)
+            check(done.returncode == 74, f"{program} {page}: exit {done.returncode} without room")
+            sentence(done, program, "standard output")
+
+
+def partners(rig):
+    sentence(rig.run("sls-sim", "--listen", "127.0.0.1:0", "--load", rig.dir, code=66), "sls-sim", rig.dir,
+             "directory")
+    sentence(rig.run("syslog-sink", "--listen", "tcp://127.0.0.1:0", "--stats", rig.path("no/such"),
+                     code=73), "syslog-sink", "no/such")
+
+
+def relay_modes(rig):
+    config = rig.config(9)
+    sentence(rig.run("sls-relay", "-c", config, "--check", "--print-config", code=64), "sls-relay",
+             "two modes")
+    rig.run("sls-relay", "-c", config, "--check", "--check")
+    for number in ("0", "x", "99999999999999999999"):
+        sentence(rig.run("sls-relay", "-c", config, "--preview", number, code=64), "sls-relay", number)
+    sentence(rig.run("sls-relay", "-c", rig.dir, "--check", code=78), "sls-relay", rig.dir,
+             "is a directory".capitalize(), "-c")
+    for mode in ("--check", "--print-config"):
+        done = to_full(rig, "sls-relay", "-c", config, mode)
+        check(done.returncode == 74, f"{mode}: exit {done.returncode} without room: {done.stderr}")
+
+
+def close_standard():
+    for fd in (0, 1, 2):
+        os.close(fd)
+
+
+def closed_descriptors(rig):
+    """A relay without 0, 1 and 2: no file of the spool gets such a number, or its diagnostics go there."""
+    rig.start_sim("--generate", str(LOGS))
+    sink = rig.start_sink("--discard")
+    relay = rig.start("relay", rig.relay_argv(rig.config(sink.port)), env=harness.clean_env(),
+                      preexec=close_standard)
+    rig.wait_drained(LOGS)
+    if not harness.VALGRIND:
+        for fd in (0, 1, 2):
+            place = os.readlink(f"/proc/{relay.process.pid}/fd/{fd}")
+            check(place == "/dev/null", f"descriptor {fd} is {place}")
+    done = subprocess.run([*rig.product("sls-spool"), "-D", rig.path("spool"), "status"], check=False,
+                          preexec_fn=close_standard, env=harness.clean_env())
+    check(done.returncode == 74, f"status without an output: exit {done.returncode}")
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    rig.spool("verify", "--deep")
+
+
+def exports(rig):
+    """On the spool of the case before."""
+    pipe = rig.path("pipe")
+    os.mkfifo(pipe)
+    with open(rig.path("read"), "wb") as file:
+        reader = rig.start("reader", ["sh", "-c", 'cat "$1" >"$2"', "sh", pipe, file.name])
+    rig.spool("export", "--output", pipe)
+    check(reader.wait() == 0, "the reader failed")
+    with open(rig.path("read"), "rb") as file:
+        lines = file.readlines()
+    check(len(lines) == LOGS and json.loads(lines[0])["seq"] == 1, f"{len(lines)} lines through the pipe")
+    check(stat.S_ISFIFO(os.stat(pipe).st_mode), "the pipe was replaced by a file")
+    done = rig.spool("export", "--output", "-")
+    check(len(done.stdout.splitlines()) == LOGS, "- is not standard output")
+    sentence(rig.spool("export", "--output", "", code=64), "sls-spool", "--output")
+    sentence(rig.spool("export", "--output", rig.dir, code=73), "sls-spool", "directory")
+    if os.getuid() == 0:
+        full = rig.path("full")  # a device of our own: a wrong program replaces it
+        os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+        sentence(rig.spool("export", "--output", full, code=74), "sls-spool", full, "No space left")
+        check(stat.S_ISCHR(os.stat(full).st_mode), "the device was replaced by a file")
+    check(not re.search(r"\.part$", " ".join(os.listdir(rig.dir)), re.M), "a part is left")
+
+
+def test(rig):
+    usage(rig)
+    partners(rig)
+    relay_modes(rig)
+    closed_descriptors(rig)
+    exports(rig)
+
+
+harness.main(test)
