@@ -23,23 +23,32 @@
 
 enum { DRAIN_MS = 5000, DISK_FIRST_MS = 500, DISK_MAX_MS = 30000 };
 
+struct sums {
+    uint64_t sent, resent, reconnects;
+};
+
 struct stage {
     struct slsr_spool *spool;
     struct slsr_target_state state; /* as last reported */
+    struct sums before;             /* of deliveries that have ended: an order begins a new one */
+    struct sums sums;               /* with the one under way: since the stage began */
     bool failing;                   /* the last ack was refused, and that was said */
     bool paused;                    /* so it is, and that was said */
 };
 
-static void store(void *ctx, const struct slsr_target_state *state)
+/* Stores stage->state. */
+static void store(struct stage *stage)
 {
-    struct stage *stage = ctx;
+    struct slsr_target_state *state = &stage->state;
     struct slsr_err err;
     int rc;
 
+    state->sent_frames = stage->sums.sent;
+    state->resent_frames = stage->sums.resent;
+    state->reconnects = stage->sums.reconnects;
     FAULT_DIE(SEND_ACK_BEFORE);
     rc = slsr_spool_ack(stage->spool, state, &err);
     FAULT_DIE(SEND_ACK_AFTER);
-    stage->state = *state;
     if (rc != 0 && !stage->failing)
         diag(SLSR_LOG_ERROR, "send",
              "target %s: cannot store the ack position: %s; frames may be sent twice after a "
@@ -48,12 +57,24 @@ static void store(void *ctx, const struct slsr_target_state *state)
     stage->failing = rc != 0;
 }
 
+/* What a delivery reports; it counts from its own beginning. */
+static void report(void *ctx, const struct slsr_target_state *state)
+{
+    struct stage *stage = ctx;
+
+    stage->state = *state;
+    stage->sums = (struct sums){stage->before.sent + state->sent_frames,
+                                stage->before.resent + state->resent_frames,
+                                stage->before.reconnects + state->reconnects};
+    store(stage);
+}
+
 static void say(struct stage *stage, int rc, const struct slsr_err *err, char *last, size_t size)
 {
     stage->state.phase = SLSR_PHASE_STOPPED;
     stage->state.phase_since_ms = stage->state.written_ms = clock_wall_ms();
     snprintf(stage->state.error, sizeof stage->state.error, "%.199s", err->text);
-    store(stage, &stage->state);
+    store(stage);
     if (strcmp(last, err->text) == 0)
         return;
     snprintf(last, size, "%s", err->text);
@@ -75,7 +96,7 @@ static void stay_paused(struct stage *stage, const struct slsr_control_state *or
     stage->state.written_ms = clock_wall_ms();
     snprintf(stage->state.error, sizeof stage->state.error, "paused by %.60s%s%.120s", order->who,
              order->reason[0] != '\0' ? ": " : "", order->reason);
-    store(stage, &stage->state);
+    store(stage);
     if (!stage->paused)
         diag(SLSR_LOG_NOTICE, "send", "target %s: %s; its frames stay in the spool",
              stage->state.name, stage->state.error);
@@ -95,7 +116,7 @@ static int until_ordered(struct stage *stage, const struct slsr_target_config *t
     struct slsr_delivery delivery = {.target = target,
                                      .spool = stage->spool,
                                      .to = UINT64_MAX,
-                                     .report = store,
+                                     .report = report,
                                      .ctx = stage,
                                      .drain_ms = DRAIN_MS,
                                      .stop = stop,
@@ -114,6 +135,7 @@ static int until_ordered(struct stage *stage, const struct slsr_target_config *t
         if (control.resend.count > 0)
             resend = resend_start(target, stage->spool, &control.resend);
         stage->paused = false;
+        stage->before = stage->sums;
         delivery.from = stage->state.acked;
         delivery.pass = control.pass.count > 0 ? &control.pass : NULL;
         rc = target->balance == SLSR_BALANCE_SHARD && target->server_count > 0
