@@ -3,15 +3,19 @@
  *   DIR [GB [plain|tls]]   a backlog of GB (0.5) in a spool below DIR, drained to a discarding
  *                          receiver: both ways, or one alone
  *
- * CPU of the sending process only: the receiver is another process. Bare loops send the same bytes
- * from memory, 256 KiB a call, plain and by SSL_write (TLS 1.3, same suite). A drain is
- * slsr_deliver_run at the default level (plain `read`, TLS `proven`) as the relay's sender runs it,
- * without an end, stopped when all is sent and back when all has settled: once with the spool's
- * pages on the disk, once with them in memory. "range only" is the same reading without sending. */
+ * CPU of the sending process only: the receiver is another process, on a CPU of its own. Without
+ * that a loop costs up to twice as much in one lap as in the next, by whether both happen to share
+ * one. Laps go in turns, figures are medians (and the range), a ratio is the median of those within
+ * each turn. Bare loops send the same bytes from memory, 256 KiB a call, plain and by SSL_write
+ * (TLS 1.3, same suite). A drain is slsr_deliver_run at the default level (plain `read`, TLS
+ * `proven`) as the relay's sender runs it, without an end, stopped when all is sent and back when
+ * all has settled: once with the spool's pages on the disk, once with them in memory. "range only"
+ * is the same reading without sending. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +36,12 @@
 #include "slsrelay/spool.h"
 #include "slsrelay/stop.h"
 
-enum { FRAME_BYTES = 818, PIECE_BYTES = 256 * 1024, BATCH_BYTES = 10000000 };
+enum { FRAME_BYTES = 818, PIECE_BYTES = 256 * 1024, BATCH_BYTES = 10000000, ROUNDS = 7 };
 
-struct lap { /* added up over rounds */
-    double cpu, wall, bytes;
+struct lap { /* of each round */
+    int count;
+    double cost[ROUNDS]; /* CPU-s per GB */
+    double speed[ROUNDS];
 };
 
 struct mark {
@@ -79,18 +85,62 @@ static void stop(struct lap *lap, struct mark from, double bytes)
 {
     struct mark now = start();
 
-    lap->cpu += now.cpu - from.cpu;
-    lap->wall += (double)(now.wall_ns - from.wall_ns) / 1e9;
-    lap->bytes += bytes;
+    lap->cost[lap->count] = (now.cpu - from.cpu) / bytes * 1e9;
+    lap->speed[lap->count] = bytes / (double)(now.wall_ns - from.wall_ns) * 1e3;
+    lap->count++;
 }
 
-static double print_lap(const char *stage, const struct lap *lap)
+static int by_size(const void *a, const void *b)
 {
-    double cost = lap->cpu / lap->bytes * 1e9;
+    double x = *(const double *)a, y = *(const double *)b;
 
-    printf("%-28s %8.3f CPU-s/GB  %8.0f MB/s\n", stage, cost, lap->bytes / lap->wall / 1e6);
+    return (x > y) - (x < y);
+}
+
+static double median(const double *of, int count, double *least, double *most)
+{
+    double sorted[ROUNDS];
+
+    memcpy(sorted, of, (size_t)count * sizeof *of);
+    qsort(sorted, (size_t)count, sizeof *sorted, by_size);
+    *least = sorted[0];
+    *most = sorted[count - 1];
+    return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
+}
+
+static void print_lap(const char *stage, const struct lap *lap)
+{
+    double least, most, cost, speed = median(lap->speed, lap->count, &least, &most);
+
+    cost = median(lap->cost, lap->count, &least, &most);
+    printf("%-28s %8.3f CPU-s/GB  %8.0f MB/s  (%.3f to %.3f)\n", stage, cost, speed, least, most);
     fflush(stdout);
-    return cost;
+}
+
+static void print_ratio(const char *stage, const struct lap *lap, const struct lap *yard)
+{
+    double ratio[ROUNDS], least, most, mid;
+
+    for (int i = 0; i < lap->count; i++)
+        ratio[i] = lap->cost[i] / yard->cost[i];
+    mid = median(ratio, lap->count, &least, &most);
+    printf("ratio of CPU, %s, to the bare loop: %.2f (%.2f to %.2f)\n", stage, mid, least, most);
+    fflush(stdout);
+}
+
+/* This process, and what it starts, on one CPU: the first or the second that it may use. */
+static void stay_on(int which)
+{
+    cpu_set_t may, one;
+
+    need(sched_getaffinity(0, sizeof may, &may) == 0, "sched_getaffinity");
+    if (CPU_COUNT(&may) < 2)
+        return;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &may) && which-- == 0)
+            CPU_SET(cpu, &one);
+    need(sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
 }
 
 /* --- the receiver: a process that throws everything away, a thread per connection --- */
@@ -144,8 +194,10 @@ static pid_t start_receiver(int *port)
          "listen");
     *port = ntohs(a.sin_port);
     pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        stay_on(1);
         receive(fd);
+    }
     close(fd);
     return pid;
 }
@@ -413,8 +465,7 @@ static void compare(struct bench *b, bool tls)
     const char *bare_name = tls ? "bare SSL_write loop" : "bare send loop";
     const char *kind = tls ? "TLS" : "plain";
     struct lap yard = {0}, cold = {0}, warm = {0};
-    double cost, cold_cost, warm_cost;
-    char label[64];
+    char cold_name[64], warm_name[64];
 
     /* Turn and turn about, so that a machine that changes its mind hits all. */
     for (int i = 0; i < b->rounds; i++) {
@@ -424,13 +475,13 @@ static void compare(struct bench *b, bool tls)
         reopen(b, true, NULL);
         deliver(b, tls, &warm);
     }
-    cost = print_lap(bare_name, &yard);
-    snprintf(label, sizeof label, "deliver %s, cold", kind);
-    cold_cost = print_lap(label, &cold);
-    snprintf(label, sizeof label, "deliver %s, in memory", kind);
-    warm_cost = print_lap(label, &warm);
-    printf("ratio of CPU, deliver %s to %s: %.2f cold, %.2f in memory\n", kind, bare_name,
-           cold_cost / cost, warm_cost / cost);
+    snprintf(cold_name, sizeof cold_name, "deliver %s, cold", kind);
+    snprintf(warm_name, sizeof warm_name, "deliver %s, in memory", kind);
+    print_lap(bare_name, &yard);
+    print_lap(cold_name, &cold);
+    print_lap(warm_name, &warm);
+    print_ratio(cold_name, &cold, &yard);
+    print_ratio(warm_name, &warm, &yard);
 }
 
 int main(int argc, char **argv)
@@ -450,8 +501,9 @@ int main(int argc, char **argv)
     receivers[0] = start_receiver(&b.plain_port);
     receiver_ctx = server_ctx();
     receivers[1] = start_receiver(&b.tls_port);
-    each_file(b.path, erase);    /* of a run that was cut short */
-    b.rounds = gb < 0.1 ? 1 : 3; /* a small one only shows that it runs */
+    each_file(b.path, erase); /* of a run that was cut short */
+    stay_on(0);
+    b.rounds = gb < 0.1 ? 1 : ROUNDS; /* a small one only shows that it runs */
     fill(&b, gb);
     for (int i = 0; i < b.rounds; i++) {
         reopen(&b, false, &cold);
