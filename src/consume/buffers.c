@@ -1,12 +1,15 @@
 /* The large buffers of one worker: what they take, and how they come and go.
  *
- * A worker that is nearly alone keeps its two batches and the room for a decoded body. When many
- * are busy, or memory is short, all of it goes back after each turn, to the next worker
- * (base/warm.h): 64 shards then touch no more memory than a few. */
+ * A worker that is alone keeps its two batches and the room for a decoded body. In company, all of
+ * it but a batch under way goes to the next worker after each turn (base/warm.h), while it is warm:
+ * four shards or 64 then touch little more memory than one. When many are busy, or memory is short,
+ * the batch under way is waited for as well. */
 #include "consume/shard.h"
 
 #include "base/warm.h"
 #include "slsrelay/spool.h"
+
+enum { FIRST_LOG_BYTES = 256 }; /* logs are seldom shorter */
 
 int64_t buffers_held(const struct run *r)
 {
@@ -26,7 +29,14 @@ static void note_size(struct lane *lane)
     lane->last_frames = lane->batch.frame_count;
 }
 
-void buffers_warm(struct lane *lane)
+/* What the first pull may need: frames are a little longer than the protobuf of their logs. */
+static void guess_size(struct lane *lane, size_t raw_size)
+{
+    lane->last_bytes = raw_size + raw_size / 2;
+    lane->last_frames = raw_size / FIRST_LOG_BYTES;
+}
+
+void buffers_warm(struct lane *lane, size_t raw_size)
 {
     struct slsr_batch *batch = &lane->batch;
 
@@ -34,7 +44,7 @@ void buffers_warm(struct lane *lane)
         return;
     note_size(lane); /* the spool took them */
     if (lane->last_bytes == 0)
-        return;
+        guess_size(lane, raw_size);
     slsr_batch_reset(batch);
     /* an eighth more: the next pull may be a little larger; without memory formatting will say so
      */
@@ -57,13 +67,19 @@ static void give_back(struct lane *lane)
     slsr_batch_init(batch);
 }
 
-void buffers_shed(struct run *r)
+void buffers_pass(struct run *r)
 {
-    for (int i = 0; i < 2; i++)
-        give_back(&r->lanes[i]);
     codec_trim(r->intake.codec);
     client_trim(r->client);
     r->body_max = 0;
+    for (int i = 0; i < 2; i++)
+        if (!r->lanes[i].under_way)
+            give_back(&r->lanes[i]);
+}
+
+void buffers_shed(struct run *r)
+{
+    buffers_pass(r);
     memory_set(r->g->memory, &r->held, 0);
 }
 

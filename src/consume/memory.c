@@ -1,5 +1,6 @@
-/* Tokens for memory. A waiter sleeps on an eventfd that counts releases; it looks again whenever
- * somebody gave something back. */
+/* Tokens for memory. Who gives something back looks through the waiting ones, oldest first, and
+ * wakes only those that it could grant what they want: each sleeps on an eventfd of its own. (One
+ * eventfd for all woke 60 shards for each batch.) */
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,14 +19,23 @@ enum { CROWD = 4 };
  */
 enum { DECODERS_MIN = 4 };
 
+/* Of somebody who waits; between two waits among the spare ones. */
+struct waiter {
+    struct waiter *next;
+    int fd;
+    int64_t *held, want;
+    bool decode, granted;
+};
+
 struct memory {
     struct memory *next;
     const void *key;
     unsigned users;
     int64_t limit, used;
-    unsigned waiting, decoding, busy;
+    unsigned decoding, busy;
     unsigned decoders; /* that may decode at a time */
-    int freed;         /* eventfd in semaphore mode: one wake-up per waiter and release */
+    struct waiter *first;
+    struct waiter *spare;
     pthread_mutex_t lock;
 };
 
@@ -39,11 +49,6 @@ static struct memory *make(const void *key, int64_t limit_bytes)
 
     if (m == NULL)
         return NULL;
-    m->freed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-    if (m->freed < 0) {
-        free(m);
-        return NULL;
-    }
     pthread_mutex_init(&m->lock, NULL);
     m->key = key;
     m->limit = limit_bytes;
@@ -79,21 +84,17 @@ void memory_release(struct memory *memory)
         while (*at != memory)
             at = &(*at)->next;
         *at = memory->next;
-        close(memory->freed);
+        while (memory->spare != NULL) {
+            struct waiter *spare = memory->spare;
+
+            memory->spare = spare->next;
+            close(spare->fd);
+            free(spare);
+        }
         pthread_mutex_destroy(&memory->lock);
         free(memory);
     }
     pthread_mutex_unlock(&all_lock);
-}
-
-/* Under the lock: something was given back. */
-static void tell_waiters(struct memory *m)
-{
-    const uint64_t count = m->waiting;
-
-    if (count > 0 && write(m->freed, &count, sizeof count) < 0) {
-        /* the counter is full: it is readable anyway */
-    }
 }
 
 /* Under the lock. */
@@ -124,44 +125,122 @@ bool memory_try(struct memory *memory, int64_t *held, int64_t want)
     return fits;
 }
 
+/* Under the lock: something was given back. The oldest that fits comes first; a later one passes
+ * it if that does not fit. */
+static void serve(struct memory *m)
+{
+    const uint64_t one = 1;
+
+    for (struct waiter *w = m->first; w != NULL; w = w->next) {
+        if (w->granted || !grant(m, w->held, w->want, w->decode, true))
+            continue;
+        w->granted = true;
+        if (write(w->fd, &one, sizeof one) < 0) {
+            /* an eventfd at zero takes a one */
+        }
+    }
+}
+
+/* Under the lock. NULL: no memory, no descriptor. */
+static struct waiter *join(struct memory *m)
+{
+    struct waiter *w = m->spare;
+    struct waiter **last = &m->first;
+
+    if (w != NULL) {
+        m->spare = w->next;
+    } else {
+        w = malloc(sizeof *w);
+        if (w == NULL)
+            return NULL;
+        w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (w->fd < 0) {
+            free(w);
+            return NULL;
+        }
+    }
+    w->next = NULL;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = w;
+    return w;
+}
+
+/* Under the lock. */
+static void leave(struct memory *m, struct waiter *w)
+{
+    struct waiter **at = &m->first;
+    uint64_t count;
+
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    if (read(w->fd, &count, sizeof count) < 0) {
+        /* stopped before anything was granted */
+    }
+    w->next = m->spare;
+    m->spare = w;
+}
+
+/* Under the lock, which is let go meanwhile. */
+static bool wait_for_grant(struct memory *m, struct waiter *w, struct slsr_stop *stop)
+{
+    struct pollfd fds[] = {{.fd = w->fd, .events = POLLIN}, {.fd = stop->fd, .events = POLLIN}};
+    bool granted;
+
+    pthread_mutex_unlock(&m->lock);
+    do
+        clock_poll(fds, 2, INT64_MAX);
+    while ((fds[0].revents & POLLIN) == 0 && !slsr_stop_requested(stop));
+    pthread_mutex_lock(&m->lock);
+    granted = w->granted;
+    leave(m, w);
+    return granted;
+}
+
 int memory_take(struct memory *memory, struct slsr_stop *stop, int64_t *held, int64_t want,
                 bool decode, struct slsr_err *err)
 {
-    struct pollfd fds[] = {{.fd = memory->freed, .events = POLLIN},
-                           {.fd = stop->fd, .events = POLLIN}};
+    struct waiter *w = NULL;
     bool granted;
-    uint64_t one;
+    bool waits;
 
     pthread_mutex_lock(&memory->lock);
-    memory->waiting++;
-    while (!(granted = grant(memory, held, want, decode, true)) && !slsr_stop_requested(stop)) {
-        pthread_mutex_unlock(&memory->lock);
-        clock_poll(fds, 2, INT64_MAX);
-        if (read(memory->freed, &one, sizeof one) < 0) {
-            /* another waiter took this one */
-        }
-        pthread_mutex_lock(&memory->lock);
+    granted = grant(memory, held, want, decode, true);
+    waits = !granted && !slsr_stop_requested(stop);
+    if (waits)
+        w = join(memory);
+    if (w != NULL) {
+        w->held = held;
+        w->want = want;
+        w->decode = decode;
+        w->granted = false;
+        granted = wait_for_grant(memory, w, stop);
     }
-    memory->waiting--;
     pthread_mutex_unlock(&memory->lock);
-    return granted ? 0 : slsr_fail(err, SLSR_ESTOPPED, "stopped while waiting for memory");
+    if (granted)
+        return 0;
+    return waits && w == NULL ? slsr_fail(err, SLSR_ENOMEM, "no descriptor to wait for memory with")
+                              : slsr_fail(err, SLSR_ESTOPPED, "stopped while waiting for memory");
 }
 
 void memory_decoded(struct memory *memory)
 {
     pthread_mutex_lock(&memory->lock);
     memory->decoding--;
-    tell_waiters(memory);
+    serve(memory);
     pthread_mutex_unlock(&memory->lock);
 }
 
 void memory_set(struct memory *memory, int64_t *held, int64_t bytes)
 {
     pthread_mutex_lock(&memory->lock);
+    const bool less = bytes < *held;
+
     memory->used += bytes - *held;
-    if (bytes < *held)
-        tell_waiters(memory);
     *held = bytes;
+    if (less)
+        serve(memory);
     pthread_mutex_unlock(&memory->lock);
 }
 
@@ -170,7 +249,7 @@ bool memory_wanted(struct memory *memory)
     bool wanted;
 
     pthread_mutex_lock(&memory->lock);
-    wanted = memory->waiting > 0;
+    wanted = memory->first != NULL;
     pthread_mutex_unlock(&memory->lock);
     return wanted;
 }
@@ -193,6 +272,11 @@ static unsigned busy_now(struct memory *memory)
     busy = memory->busy;
     pthread_mutex_unlock(&memory->lock);
     return busy;
+}
+
+bool memory_alone(struct memory *memory)
+{
+    return busy_now(memory) <= 1;
 }
 
 bool memory_crowded(struct memory *memory)

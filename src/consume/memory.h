@@ -21,9 +21,10 @@ struct memory *memory_acquire(const void *key, int64_t limit_bytes);
 void memory_release(struct memory *memory); /* NULL is fine */
 /* Raises *held to want when that fits. */
 bool memory_try(struct memory *memory, int64_t *held, int64_t want);
-/* The same, but waits until it fits, or until no other worker is decoding: then at once and beyond
- * the limit. decode: count the caller as decoding until memory_decoded; only a few more than there
- * are processors may at a time. SLSR_ESTOPPED. */
+/* The same, but waits until it fits, the longest waiting first, or until no other worker is
+ * decoding: then at once and beyond the limit. Needs a descriptor to wait with: else SLSR_ENOMEM.
+ * decode: count the caller as decoding until memory_decoded; only a few more than there are
+ * processors may at a time. SLSR_ESTOPPED. */
 int memory_take(struct memory *memory, struct slsr_stop *stop, int64_t *held, int64_t want,
                 bool decode, struct slsr_err *err);
 void memory_decoded(struct memory *memory);
@@ -33,6 +34,8 @@ void memory_set(struct memory *memory, int64_t *held, int64_t bytes);
 bool memory_wanted(struct memory *memory);
 /* A worker brings data now, or has come to the end of them. */
 void memory_busy(struct memory *memory, bool *busy, bool now);
+/* No other worker brings data. */
+bool memory_alone(struct memory *memory);
 /* So many workers bring data that none should keep buffers between its turns. */
 bool memory_crowded(struct memory *memory);
 /* No worker brings data. */

@@ -25,6 +25,7 @@
 
 enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
+enum { LONE_RAW_BYTES = 1024 * 1024 }; /* of such pulls few share a commit */
 enum { COPIES = 4 }; /* of a pull's raw size that one turn of the loop holds at most */
 
 static bool stopping(const struct run *r)
@@ -162,6 +163,11 @@ static int hand_over(struct run *r, const char *position, struct slsr_err *err)
     return 0;
 }
 
+static size_t first_piece(const struct client_pull *pull)
+{
+    return pull->raw_size < INTAKE_PIECE_BYTES ? pull->raw_size : INTAKE_PIECE_BYTES;
+}
+
 /* Decodes and formats one pull into the free lane and hands it to the writer. A pull of several
  * pieces moves the cursor with the last one: cut off in the middle, it is read again. */
 static int take(struct run *r, const struct client_pull *pull, struct slsr_err *err)
@@ -170,7 +176,7 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
     struct slsr_err dead = {0};
     int rc;
 
-    buffers_warm(&r->lanes[r->turn]);
+    buffers_warm(&r->lanes[r->turn], first_piece(pull));
     rc = intake_take(&r->intake, pull->body, pull->lz4, pull->raw_size, r->cursor,
                      &r->lanes[r->turn].batch, &result, &dead, err);
     if (rc == 0 && result.groups != pull->groups)
@@ -192,7 +198,7 @@ static int take(struct run *r, const struct client_pull *pull, struct slsr_err *
         if (!result.more)
             break;
         /* the lane that is free now was settled in hand_over */
-        buffers_warm(&r->lanes[r->turn]);
+        buffers_warm(&r->lanes[r->turn], first_piece(pull));
         rc = intake_more(&r->intake, &r->lanes[r->turn].batch, &result, &dead, err);
     }
     if (rc != 0)
@@ -260,10 +266,11 @@ static int pass_on(struct run *r)
     int rc;
 
     memory_busy(r->g->memory, &r->busy, true);
+    if (memory_alone(r->g->memory))
+        return 0;
+    buffers_pass(r); /* at once: the next one need not wait for our commit */
     if (!memory_crowded(r->g->memory))
         return 0;
-    codec_trim(r->intake.codec); /* at once: the next one need not wait for our commit */
-    client_trim(r->client);
     rc = shard_settle_all(r);
     if (rc == 0)
         buffers_shed(r);
@@ -283,9 +290,12 @@ static int digest(struct run *r, const struct client_pull *pull, struct slsr_err
     if (rc != 0)
         return rc;
     rc = take(r, pull, err);
-    memory_decoded(r->g->memory);
+    if (raw <= LONE_RAW_BYTES)
+        memory_decoded(r->g->memory); /* many small batches share a sync */
     if (rc == 0)
         rc = pass_on(r);
+    if (raw > LONE_RAW_BYTES)
+        memory_decoded(r->g->memory); /* as fast as the disk: what waits for it takes memory */
     memory_set(r->g->memory, &r->held, buffers_held(r));
     if (rc == SLSR_ETOOBIG || rc == SLSR_ENOMEM)
         r->count = r->count / 4 > 0 ? r->count / 4 : 1;

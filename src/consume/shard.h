@@ -57,8 +57,11 @@ struct run {
 /* --- buffers.c --- */
 /* Memory that the worker's buffers take now, as far as it is worth counting. */
 int64_t buffers_held(const struct run *r);
-/* A batch that has none gets buffers of the size that the last one needed. */
-void buffers_warm(struct lane *lane);
+/* A batch that has none gets buffers of the size that the last one needed; the first one by the
+ * bytes of the pull's protobuf. */
+void buffers_warm(struct lane *lane, size_t raw_size);
+/* Gives all back that no commit needs. No pull may be in hand. */
+void buffers_pass(struct run *r);
 /* Gives all of them back. Nothing may be under way, no pull in hand. */
 void buffers_shed(struct run *r);
 /* The last word on the worker's part of source.memory. */

@@ -68,6 +68,10 @@ static void a_crowd_is_noticed(void **state)
         memory_busy(memory, &busy[i], false);
     assert_true(memory_idle(memory));
     assert_false(memory_crowded(memory));
+    memory_busy(memory, &busy[0], true);
+    assert_true(memory_alone(memory));
+    memory_busy(memory, &busy[1], true);
+    assert_false(memory_alone(memory));
     memory_release(memory);
 }
 
@@ -139,6 +143,51 @@ static void stop_ends_the_waiting(void **state)
     memory_release(c.memory);
 }
 
+struct asking {
+    struct crowd *c;
+    int64_t held, want;
+};
+
+static void *ask(void *arg)
+{
+    struct asking *a = arg;
+
+    assert_int_equal(memory_take(a->c->memory, &a->c->stop, &a->held, a->want, true, NULL), 0);
+    return NULL;
+}
+
+static void who_fits_passes_who_does_not(void **state)
+{
+    struct crowd c = {.memory = memory_acquire(&c, LIMIT)};
+    struct asking large = {&c, 0, 800}, small = {&c, 0, 200};
+    int64_t held = 0;
+    pthread_t first, second;
+
+    (void)state;
+    assert_int_equal(slsr_stop_init(&c.stop, NULL), 0);
+    assert_int_equal(memory_take(c.memory, &c.stop, &held, 900, true, NULL), 0);
+    assert_int_equal(pthread_create(&first, NULL, ask, &large), 0);
+    while (!memory_wanted(c.memory))
+        usleep(100);
+    assert_int_equal(pthread_create(&second, NULL, ask, &small), 0);
+    memory_set(c.memory, &held, 700);
+    pthread_join(second, NULL);
+    assert_int_equal(small.held, 200);
+    assert_int_equal(large.held, 0);
+    assert_int_equal(memory_used(c.memory), 900);
+    memory_set(c.memory, &small.held, 0);
+    memory_decoded(c.memory);
+    assert_true(memory_wanted(c.memory)); /* 700 and 800 are still too much */
+    memory_set(c.memory, &held, 100);
+    pthread_join(first, NULL);
+    assert_int_equal(memory_used(c.memory), 900);
+    assert_false(memory_wanted(c.memory));
+    memory_decoded(c.memory);
+    memory_decoded(c.memory);
+    slsr_stop_fini(&c.stop);
+    memory_release(c.memory);
+}
+
 static void logstores_of_one_source_share(void **state)
 {
     int source = 0;
@@ -159,6 +208,7 @@ int main(void)
         cmocka_unit_test(a_crowd_never_takes_more_than_the_limit),
         cmocka_unit_test(one_huge_pull_passes_alone),
         cmocka_unit_test(stop_ends_the_waiting),
+        cmocka_unit_test(who_fits_passes_who_does_not),
         cmocka_unit_test(logstores_of_one_source_share),
     };
 
