@@ -14,7 +14,11 @@
 #include "base/clock.h"
 #include "base/progress.h"
 
-enum { GROUP_BYTES = 64 * 1024 * 1024, GROUP_ENOUGH = 8 * 1000 * 1000, GROUP_WAIT_MS = 20 };
+/* More in one transaction saves no sync worth mentioning, but its pages are fresh and its frames
+ * come too late for the sender to find them in memory (docs/performance.md "Scale"). */
+enum { GROUP_ENOUGH = 8 * 1000 * 1000, GROUP_BYTES = 12 * 1000 * 1000, GROUP_WAIT_MS = 20 };
+/* Of what malloc has free that much is not given back to the kernel. */
+enum { KEEP_BYTES = 64 * 1024 * 1024 };
 /* A shard is busy that handed over a batch so lately. */
 enum { BUSY_MS = 100 };
 /* Preparations kept for reuse: two batches under way per shard, and what is too dear to keep. */
@@ -193,7 +197,7 @@ static void gather(struct slsr_spool *spool)
 static void keep_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-    mallopt(M_TRIM_THRESHOLD, GROUP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 }
 
 void *append_thread(void *arg)
