@@ -12,8 +12,10 @@
  * of helpers; the modes are independent functions one after the other. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/cursor.h"
+#include "base/warm.h"
 
 enum { FRAME_BYTES = 818, ROUNDS = 24, ROUND_BATCHES = 5, DROP_BYTES = 4 * 1024 * 1024 };
 
@@ -214,6 +217,61 @@ static void append_round(struct slsr_spool *spool, const struct slsr_batch *batc
     stop(lap, from, (double)batches * (double)batch->used);
 }
 
+/* A shard's lane: its batch's memory may be the spool's when the ticket is settled. */
+struct lane {
+    struct slsr_batch batch;
+    struct slsr_ticket ticket;
+};
+
+static void fill(struct lane *lane, const struct slsr_batch *from)
+{
+    struct slsr_batch *batch = &lane->batch;
+    const size_t meta_bytes = from->frame_count * sizeof *from->meta;
+    size_t size;
+
+    if (batch->data == NULL) {
+        batch->data = warm_take(from->used, &batch->size);
+        batch->meta = warm_take(meta_bytes, &size);
+        batch->meta_size = size / sizeof *batch->meta;
+    }
+    if (batch->data == NULL || batch->meta == NULL)
+        exit(1);
+    memcpy(batch->data, from->data, from->used);
+    memcpy(batch->meta, from->meta, meta_bytes);
+    batch->used = from->used;
+    batch->frame_count = from->frame_count;
+    memcpy(batch->cursor, from->cursor, sizeof batch->cursor);
+}
+
+/* The same as the relay does it: each batch is written anew, into memory that the spool may keep
+ * for its senders. */
+static void gift_round(struct slsr_spool *spool, const struct slsr_batch *batch, size_t batches,
+                       struct lap *lap)
+{
+    struct slsr_checkpoint cp = {.stream = {"bench", "audit", 0}, .cursor = "MA=="};
+    struct lane lanes[2] = {{.batch = {0}}};
+    struct slsr_err err;
+    const struct mark from = start();
+
+    for (size_t i = 0; i < batches; i++) {
+        struct lane *lane = &lanes[i % 2];
+
+        if (i > 1 && slsr_spool_settle(spool, &lane->ticket, &err) != 0)
+            die("append", &err);
+        fill(lane, batch);
+        lane->ticket = (struct slsr_ticket){.gift = &lane->batch};
+        if (slsr_spool_submit(spool, &lane->ticket, &lane->batch, &cp, &err) != 0)
+            die("append", &err);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (i < batches && slsr_spool_settle(spool, &lanes[i].ticket, &err) != 0)
+            die("append", &err);
+        warm_give(lanes[i].batch.data, lanes[i].batch.size);
+        warm_give(lanes[i].batch.meta, lanes[i].batch.meta_size * sizeof *batch->meta);
+    }
+    stop(lap, from, (double)batches * (double)batch->used);
+}
+
 static void append_each(struct slsr_spool *spool, const struct slsr_batch *batch, size_t batches,
                         struct lap *lap)
 {
@@ -375,7 +433,7 @@ static void bench_codecs(const char *dir, double gb)
 
 /* --- a writer with company --- */
 
-enum { COMPANY_ROUNDS = 5 };
+enum { COMPANY_ROUNDS = 5, WARM_UP = 8 /* batches */ };
 
 struct company {
     struct slsr_spool *spool;
@@ -386,9 +444,10 @@ struct company {
     double tool_cpu, tool_bytes; /* of our tail, added up over rounds */
 };
 
-/* A sender that acknowledges every 4 MB. */
+/* A sender that copies all, as sending would, and acknowledges every 4 MB. */
 static void *acking_sender(void *arg)
 {
+    static char out[256 * 1024];
     struct company *c = arg;
     struct slsr_target_state target;
     struct slsr_range *range;
@@ -404,6 +463,7 @@ static void *acking_sender(void *arg)
             usleep(1000);
             continue;
         }
+        memcpy(out, run.wire.p, run.wire.n < sizeof out ? run.wire.n : sizeof out);
         since += run.wire.n;
         c->passed += run.wire.n;
         if (since < 4000000)
@@ -418,28 +478,27 @@ static void *acking_sender(void *arg)
 }
 
 /* A tool in a process of its own that follows the newest frames; or, beside the plain file, the
- * system's tail. */
+ * system's tail. Not by fork: the writer would pay for its pages' being shared. */
 static pid_t tail_tool(const char *path, bool plain)
 {
+    const char *const system_tail[] = {"tail", "-f", "-c", "1", path, NULL};
+    const char *const ours[] = {"sls-spool", "-D", path, "tail", "-f", NULL};
+    char *const *args = (char *const *)(uintptr_t)(plain ? system_tail : ours);
+    posix_spawn_file_actions_t files;
+    char exe[4096];
+    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 16);
     pid_t pid;
+    int rc;
 
-    fflush(stdout);
-    pid = fork();
-
-    if (pid == 0) {
-        char exe[4096];
-        const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 16);
-
-        exe[n > 0 ? n : 0] = '\0';
-        strcpy(strrchr(exe, '/') + 1, "sls-spool");
-        if (freopen("/dev/null", "w", stdout) == NULL)
-            _exit(1);
-        if (plain)
-            execlp("tail", "tail", "-f", "-c", "1", path, (char *)NULL);
-        else
-            execl(exe, exe, "-D", path, "tail", "-f", (char *)NULL);
-        _exit(1);
-    }
+    exe[n > 0 ? n : 0] = '\0';
+    strcpy(strrchr(exe, '/') + 1, "sls-spool");
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    rc = plain ? posix_spawnp(&pid, "tail", &files, NULL, args, environ)
+               : posix_spawn(&pid, exe, &files, NULL, args, environ);
+    posix_spawn_file_actions_destroy(&files);
+    if (rc != 0)
+        exit(1);
     return pid;
 }
 
@@ -508,14 +567,16 @@ static void *plain_follower(void *arg)
     return NULL;
 }
 
-/* The same company around pwrite + fdatasync: what of it the machine takes from any writer. */
+/* The same company around pwrite + fdatasync: what of it the machine takes from any writer. Half of
+ * the lap alone is before the others and half behind: the first pays for what went on before. */
 static void plain_company(struct company *c, const struct slsr_batch *batch, size_t batches,
                           struct lap laps[3])
 {
     pthread_t thread;
     pid_t tool;
 
-    plain_round(&c->plain, batch, batches, &laps[0]);
+    plain_round(&c->plain, batch, WARM_UP, &(struct lap){0});
+    plain_round(&c->plain, batch, batches / 2, &laps[0]);
     c->plain.followed = true;
     c->done = false;
     if (pthread_create(&thread, NULL, plain_follower, c) != 0)
@@ -527,6 +588,7 @@ static void plain_company(struct company *c, const struct slsr_batch *batch, siz
     pthread_join(thread, NULL);
     end_tool(c, tool, true);
     c->plain.followed = false;
+    plain_round(&c->plain, batch, batches - batches / 2, &laps[0]);
 }
 
 static void spool_company(struct company *c, const struct slsr_batch *batch, size_t batches,
@@ -539,18 +601,20 @@ static void spool_company(struct company *c, const struct slsr_batch *batch, siz
 
     if (slsr_spool_target_add(c->spool, "bench", &target, NULL) != 0)
         exit(1);
-    append_round(c->spool, batch, batches, &laps[0]);
+    gift_round(c->spool, batch, WARM_UP, &(struct lap){0});
+    gift_round(c->spool, batch, batches / 2, &laps[0]);
     slsr_spool_bounds(c->spool, &oldest, &target.acked, NULL);
     slsr_spool_ack(c->spool, &target, NULL); /* the sender is where the writer is */
     c->done = false;
     if (pthread_create(&thread, NULL, acking_sender, c) != 0)
         exit(1);
-    append_round(c->spool, batch, batches, &laps[1]);
+    gift_round(c->spool, batch, batches, &laps[1]);
     tool = tail_tool(c->path, false);
-    append_round(c->spool, batch, batches, &laps[2]);
+    gift_round(c->spool, batch, batches, &laps[2]);
     c->done = true;
     pthread_join(thread, NULL);
     end_tool(c, tool, false);
+    gift_round(c->spool, batch, batches - batches / 2, &laps[0]);
 }
 
 static void bench_company(const char *dir, double gb)
@@ -836,6 +900,35 @@ static void bench_flat(const char *dir, int count, char **sizes)
     slsr_batch_fini(&batch);
 }
 
+/* Bytes on the disk of a frame and what belongs to it (its line in the chunk's table, the chunk's
+ * last page, the trees), from the files of sealed segments; 0: there is none. */
+static double frame_disk_bytes(const char *path, uint64_t oldest)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    struct stat st;
+    uint64_t active = 0;
+    uint64_t first;
+    double sum = 0;
+    double last = 0;
+    char file[4400];
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        if (sscanf(entry->d_name, "seg-%16" SCNx64 ".mdb", &first) != 1 ||
+            strlen(entry->d_name) != 24 || stat(file, &st) != 0)
+            continue;
+        sum += (double)st.st_blocks * 512;
+        if (first > active) {
+            active = first;
+            last = (double)st.st_blocks * 512;
+        }
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return active > oldest ? (sum - last) / (double)(active - oldest) : 0;
+}
+
 /* Frames come and go with `live` GB undelivered; what the folder takes at most. */
 static void bench_turn(const char *dir, double gb, double live_gb)
 {
@@ -851,6 +944,7 @@ static void bench_turn(const char *dir, double gb, double live_gb)
     struct lap lap = {0};
     double done = 0;
     double most = 0;
+    double each;
     uint64_t behind;
     uint64_t oldest;
     uint64_t next;
@@ -873,13 +967,18 @@ static void bench_turn(const char *dir, double gb, double live_gb)
         if (folder_bytes(path) > most)
             most = folder_bytes(path);
     }
+    slsr_spool_bounds(spool, &oldest, &next, &err);
+    each = frame_disk_bytes(path, oldest);
     settle_at(spool, &target, next);
     slsr_spool_close(spool);
     spool = open_spool(path, &like);
     usleep(2500000);
     print_lap("turned over", &lap);
-    printf("folder at most %.0f MB; live %.0f MB, one segment %.0f MB; all delivered: %.0f MB\n",
-           most / 1e6, live_gb * 1e3 * 1.03, segment / 1e6, folder_bytes(path) / 1e6);
+    printf(
+        "folder at most %.0f MB; live %.0f MB on the disk (%.3f of the frames' bytes), one segment "
+        "%.0f MB, together %.0f MB; all delivered: %.0f MB\n",
+        most / 1e6, each * (double)behind / 1e6, each / (FRAME_BYTES + 4), segment / 1e6,
+        (each * (double)behind + segment) / 1e6, folder_bytes(path) / 1e6);
     slsr_spool_close(spool);
     remove_tree(path);
     slsr_batch_fini(&batch);
