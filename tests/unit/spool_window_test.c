@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -302,6 +303,83 @@ static void a_growing_segment_is_followed(void **state)
     slsr_range_close(range);
 }
 
+/* The process that writes: appends when it is told how much, and says when it is on the disk. */
+static void write_as_told(struct box *box, int in, int out)
+{
+    size_t n;
+
+    reopen(box, SLSR_SPOOL_WRITE);
+    while (read(in, &n, sizeof n) == sizeof n) {
+        append(box, n);
+        each_segment(box, drop, NULL);
+        if (write(out, &n, sizeof n) != sizeof n)
+            break;
+    }
+}
+
+static pid_t start_writer(struct box *box, int *to, int *from)
+{
+    int orders[2];
+    int answers[2];
+    pid_t pid;
+
+    assert_int_equal(pipe(orders), 0);
+    assert_int_equal(pipe(answers), 0);
+    pid = fork();
+    if (pid == 0) {
+        close(orders[1]);
+        close(answers[0]);
+        write_as_told(box, orders[0], answers[1]);
+        slsr_spool_close(box->spool);
+        _exit(0);
+    }
+    close(orders[0]);
+    close(answers[1]);
+    *to = orders[1];
+    *from = answers[0];
+    return pid;
+}
+
+/* A tool's tail: one range for hours, moved on whenever there is more, from segment to segment. */
+static void a_tool_follows_another_process(void **state)
+{
+    struct box *box = *state;
+    struct slsr_range *range = NULL;
+    struct slsr_frame frame;
+    struct slsr_err err;
+    uint64_t seq = 1;
+    uint64_t oldest;
+    uint64_t next;
+    int to;
+    int from;
+    int status;
+    const pid_t pid = start_writer(box, &to, &from);
+
+    for (size_t round = 0; round < 40; round++) {
+        size_t n = 300 + round % 7 * 300;
+
+        assert_int_equal(write(to, &n, sizeof n), sizeof n);
+        assert_int_equal(read(from, &n, sizeof n), sizeof n);
+        if (box->spool == NULL)
+            reopen(box, SLSR_SPOOL_READ);
+        assert_int_equal(slsr_spool_bounds(box->spool, &oldest, &next, &err), 0);
+        assert_int_equal(next, seq + n);
+        if (range == NULL)
+            range = open_range(box, seq, next);
+        slsr_range_seek(range, seq);
+        slsr_range_limit(range, next);
+        while (slsr_range_next(range, &frame, &err) == 0)
+            check_frame(&frame, seq++);
+        assert_int_equal(err.code, SLSR_ENOMATCH);
+        assert_int_equal(seq, next);
+    }
+    slsr_range_close(range);
+    close(to);
+    close(from);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void write_key(struct box *box)
 {
     FILE *file = fopen(box->key, "w");
@@ -450,6 +528,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cold_spool_is_read_past_the_page_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(seeking_finds_the_same_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(a_growing_segment_is_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tool_follows_another_process, setup, teardown),
         cmocka_unit_test_setup_teardown(packed_and_sealed_chunks_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flipped_bit_is_quarantined, setup, teardown),
         cmocka_unit_test_setup_teardown(a_truncated_file_is_a_sentence, setup, teardown),
