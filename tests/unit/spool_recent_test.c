@@ -25,6 +25,7 @@
 #include "spool/internal.h"
 
 #include "base/cursor.h"
+#include "spool_place.h"
 
 enum { MIB = 1024 * 1024 };
 
@@ -56,8 +57,8 @@ int fdatasync(int fd)
 /* --- a spool and its batches --- */
 
 struct box {
-    char dir[64];
-    char key[80];
+    char dir[PLACE_DIR];
+    char key[PLACE_KEY];
     struct slsr_spool_config config;
     struct slsr_spool *spool;
     uint64_t made;
@@ -67,9 +68,7 @@ static int setup(void **state)
 {
     struct box *box = calloc(1, sizeof *box);
 
-    strcpy(box->dir, "/tmp/slsr-recent-XXXXXX");
-    assert_non_null(mkdtemp(box->dir));
-    snprintf(box->key, sizeof box->key, "%s.key", box->dir);
+    place_make(box->dir, box->key, "recent");
     box->config.path = box->dir;
     sem_init(&held, 0, 0);
     sem_init(&go, 0, 0);
@@ -80,32 +79,16 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct box *box = *state;
-    char command[256];
 
     slsr_spool_close(box->spool);
-    snprintf(command, sizeof command, "rm -rf %s %s", box->dir, box->key);
-    assert_int_equal(system(command), 0);
+    place_wipe(box->dir, box->key);
     free(box);
     return 0;
 }
 
 static void open_spool(struct box *box)
 {
-    struct slsr_err err;
-
-    if (slsr_spool_open(&box->spool, &box->config, SLSR_SPOOL_WRITE, &err) != 0)
-        fail_msg("open: %s", err.text);
-}
-
-static void write_key(struct box *box)
-{
-    FILE *file = fopen(box->key, "w");
-
-    assert_non_null(file);
-    fputs("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", file);
-    fclose(file);
-    assert_int_equal(chmod(box->key, 0600), 0);
-    box->config.encryption_key_file = box->key;
+    box->spool = place_open(&box->config, SLSR_SPOOL_WRITE);
 }
 
 struct delivery {
@@ -274,15 +257,20 @@ static void packed_chunks_agree(void **state)
     compare_roads(box);
 }
 
+static void give_key(struct box *box)
+{
+    place_write_key(&box->config, box->key, PLACE_ONE_KEY);
+}
+
 static void sealed_chunks_agree(void **state)
 {
-    write_key(*state);
+    give_key(*state);
     compare_roads(*state);
 }
 
 static void packed_and_sealed_chunks_agree(void **state)
 {
-    write_key(*state);
+    give_key(*state);
     packed_chunks_agree(state);
 }
 

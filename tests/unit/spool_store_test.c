@@ -16,10 +16,11 @@
 #include "slsrelay/spool.h"
 
 #include "base/cursor.h"
+#include "spool_place.h"
 
 struct box {
-    char dir[64];
-    char key[80];
+    char dir[PLACE_DIR];
+    char key[PLACE_KEY];
     struct slsr_spool_config config;
     struct slsr_batch batch;
     uint64_t made;
@@ -39,9 +40,7 @@ static int setup(void **state)
 {
     struct box *box = calloc(1, sizeof *box);
 
-    strcpy(box->dir, "/tmp/slsr-store-XXXXXX");
-    assert_non_null(mkdtemp(box->dir));
-    snprintf(box->key, sizeof box->key, "%s.key", box->dir);
+    place_make(box->dir, box->key, "store");
     box->config.path = box->dir;
     box->config.max_size_bytes = 20 << 20;
     slsr_batch_init(&box->batch);
@@ -54,30 +53,19 @@ static int teardown(void **state)
     struct box *box = *state;
 
     slsr_batch_fini(&box->batch);
-    run("rm -rf %s %s", box->dir, box->key);
+    place_wipe(box->dir, box->key);
     free(box);
     return 0;
 }
 
 static void write_key(struct box *box, const char *text)
 {
-    FILE *file = fopen(box->key, "w");
-
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    assert_int_equal(chmod(box->key, 0600), 0);
-    box->config.encryption_key_file = box->key;
+    place_write_key(&box->config, box->key, text);
 }
 
 static struct slsr_spool *open_it(struct box *box, enum slsr_spool_mode mode)
 {
-    struct slsr_spool *spool;
-    struct slsr_err err;
-
-    if (slsr_spool_open(&spool, &box->config, mode, &err) != 0)
-        fail_msg("open: %s", err.text);
-    return spool;
+    return place_open(&box->config, mode);
 }
 
 /* n frames "message <number> ...", event time 1000 + number. */

@@ -21,12 +21,13 @@
 
 #include "base/cursor.h"
 #include "spool/window.h"
+#include "spool_place.h"
 
 enum { FRAME_BYTES = 1000, BATCH_FRAMES = 2000, BATCHES = 16, FRAMES = BATCHES * BATCH_FRAMES };
 
 struct box {
-    char dir[64];
-    char key[80];
+    char dir[PLACE_DIR];
+    char key[PLACE_KEY];
     struct slsr_spool_config config;
     struct slsr_spool *spool;
     struct slsr_batch batch;
@@ -37,9 +38,7 @@ static int setup(void **state)
 {
     struct box *box = calloc(1, sizeof *box);
 
-    strcpy(box->dir, "/tmp/slsr-window-XXXXXX");
-    assert_non_null(mkdtemp(box->dir));
-    snprintf(box->key, sizeof box->key, "%s.key", box->dir);
+    place_make(box->dir, box->key, "window");
     box->config.path = box->dir;
     box->config.max_size_bytes = 96 << 20; /* segments of 12 MB */
     slsr_batch_init(&box->batch);
@@ -50,24 +49,19 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct box *box = *state;
-    char command[256];
 
     slsr_spool_close(box->spool);
     slsr_batch_fini(&box->batch);
-    snprintf(command, sizeof command, "rm -rf %s %s", box->dir, box->key);
-    assert_int_equal(system(command), 0);
+    place_wipe(box->dir, box->key);
     free(box);
     return 0;
 }
 
 static void reopen(struct box *box, enum slsr_spool_mode mode)
 {
-    struct slsr_err err;
-
     slsr_spool_close(box->spool);
     box->spool = NULL;
-    if (slsr_spool_open(&box->spool, &box->config, mode, &err) != 0)
-        fail_msg("open: %s", err.text);
+    box->spool = place_open(&box->config, mode);
 }
 
 /* Text that tells the frame's number and differs in each place. */
@@ -380,24 +374,13 @@ static void a_tool_follows_another_process(void **state)
     assert_int_equal(status, 0);
 }
 
-static void write_key(struct box *box)
-{
-    FILE *file = fopen(box->key, "w");
-
-    assert_non_null(file);
-    fputs("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", file);
-    fclose(file);
-    assert_int_equal(chmod(box->key, 0600), 0);
-    box->config.encryption_key_file = box->key;
-}
-
 static void packed_and_sealed_chunks_too(void **state)
 {
     struct box *box = *state;
     struct slsr_err err;
 
     box->config.compression = SLSR_COMPRESSION_LZ4;
-    write_key(box);
+    place_write_key(&box->config, box->key, PLACE_ONE_KEY);
     fill(box);
     chill(box, SLSR_SPOOL_WRITE);
     assert_int_equal(read_stretch(box, 1, UINT64_MAX, &err), FRAMES + 1);
