@@ -44,6 +44,8 @@ static void syntax_problem(struct config_load *load, const json_error_t *error)
     near = strstr(text, " near ");
     if (near != NULL)
         *near = '\0';
+    if (json_error_code(error) == json_error_null_character)
+        snprintf(text, sizeof text, "a text cannot hold \\u0000");
     config_problem_at(load, "$", error->line > 0 ? error->line : 1,
                       "is not valid JSON at column %d: %s: correct the file",
                       error->column > 0 ? error->column : 1, text);

@@ -62,6 +62,8 @@ void config_warning(struct config_load *load, const char *path, const char *fmt,
 void config_problem_at(struct config_load *load, const char *path, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool config_overridden(const struct config_load *load, const char *path);
+/* Has a problem of path, or of something in it, been said? */
+bool config_told(const struct config_load *load, const char *path);
 void config_problems_sort(struct slsr_config_problems *problems);
 
 /* --- lines.c --- */

@@ -83,6 +83,14 @@ bool config_overridden(const struct config_load *load, const char *path)
     return override_of(load, path) != NULL;
 }
 
+bool config_told(const struct config_load *load, const char *path)
+{
+    for (size_t i = 0; i < load->problems->count; i++)
+        if (!load->problems->items[i].warning && within(load->problems->items[i].path, path))
+            return true;
+    return false;
+}
+
 static void add(struct config_load *load, const char *path, int line, bool warning,
                 const char *text)
 {

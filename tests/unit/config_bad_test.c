@@ -24,7 +24,7 @@ static const struct bad table[] = {
     {"{\n\"spool\": {}\n", "$:3", "valid JSON"},
     {"[1]", "$:1", "object"},
     {"{} x", "$:1", "valid JSON"},
-    {"{\"log\": {\"file\": \"\\u0000\"}}", "$:1", "valid JSON"},
+    {"{\"log\": {\"file\": \"\\u0000\"}}", "$:1", "a text cannot hold \\u0000: correct"},
     {"{\n\"log\": {\"file\": \"\xff\"}}", "$:2", "valid JSON"},
     /* keys */
     {"{\n\"sorce\": {}\n}", "$.sorce:2", "did you mean \"source\""},
@@ -164,6 +164,13 @@ static const struct bad relay_table[] = {
      "$.source.access_key_id:1 $.source.access_key_secret:1 $.targets:1",
      "SLS_ENDPOINT"},
     {"{\n\"sources\": [],\n\"targets\": []}", "$.sources:2 $.targets:3", "at least one"},
+    /* a value that was refused is not missing, too */
+    {"{ \"source\": {\n\"endpoint\": 5,\n\"project\": \"a\\nb\",\n\"logstores\": [7], "
+     "\"consumer_group\": true,\n"
+     "\"access_key_id\": {}, \"access_key_secret\": \"s\"}, \"targets\": [{\n\"host\": []}] }",
+     "$.source.endpoint:2 $.source.project:3 $.source.logstores[0]:4 $.source.consumer_group:4 "
+     "$.source.access_key_id:5 $.targets[0].host:6",
+     "text in quotes"},
     {RELAY("", "\n{\"port\": 1}"), "$.targets[0].host:6", "name or address"},
     {RELAY(",\n\"heartbeat_timeout\": \"40s\"", "{\"host\": \"h\"},\n\n{}"),
      "$.source.heartbeat_timeout:5! $.targets[1].host:8", NULL},
