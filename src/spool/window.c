@@ -95,6 +95,8 @@ static bool open_file(struct window *w, const struct slsr_spool *spool, const st
         return false;
     }
     madvise(w->memory, 2 * (size_t)WINDOW_BYTES, MADV_HUGEPAGE); /* as good as it can be */
+    /* A fork under a direct read would leave the bytes to the child (open(2), NOTES). */
+    madvise(w->memory, 2 * (size_t)WINDOW_BYTES, MADV_DONTFORK);
     for (int i = 0; i < 2; i++)
         w->halves[i].bytes = w->memory + (size_t)i * WINDOW_BYTES;
     w->reach = REACH_BYTES;
