@@ -7,6 +7,7 @@
  * byte does. */
 #include "format_help.h"
 
+#include <arpa/inet.h>
 #include <jansson.h>
 
 #include "frame_reader.h"
@@ -71,6 +72,7 @@ static struct slsr_bytes random_text(char **at, uint32_t most)
                                         "CEF:0|",
                                         "\xff",
                                         "- ",
+                                        "::1",
                                         ": "};
     char *start = *at, *p = start;
     uint32_t n = rnd(8) == 0 ? 0 : rnd(most), kind = rnd(4);
@@ -273,7 +275,8 @@ static void check_name(struct slsr_bytes got, struct slsr_bytes value, size_t mo
         must[n++] = '-';
     must[n] = '\0';
     if (set == SET_HOST || set == SET_HOST_3164) {
-        if (strspn(must, "0123456789abcdefABCDEF:.") != n)
+        struct in6_addr address;
+        if (inet_pton(AF_INET6, must, &address) != 1)
             for (size_t i = 0; i < n; i++)
                 must[i] = (char)(must[i] == ':' ? '_' : must[i]);
         while (set == SET_HOST_3164 && n > 0 && strchr("._-", must[n - 1]) != NULL)
