@@ -71,7 +71,7 @@ def begin_at(rig, out, acked):
     wait_until("what was taken is in the file", lambda: len(received(out)) >= acked)
     if acked > LOGS - NEEDED:
         rig.wait_spooled(LOGS)
-        order(rig, "seek", "-t", "siem", str(LOGS - NEEDED + 1))
+        order(rig, "seek", "-t", "siem", str(LOGS - NEEDED + 1), "--yes")
         wait_until("the seek is taken over", lambda: target(rig)["acked_seq"] == LOGS - NEEDED)
         acked = LOGS - NEEDED
     base[out] = os.path.getsize(out)
@@ -125,7 +125,7 @@ def after_load(rig, out, first):
     wait_times(rig, out, 1, 1, "--seq", f"{first + 500}..{first + 549}")
     order(rig, "requeue", "--seq", f"{first + 10}..{first + 19}")  # delivered before
     wait_times(rig, out, 2, 2, "--seq", f"{first + 10}..{first + 19}")
-    order(rig, "seek", "-t", "siem", str(first + 3000))
+    order(rig, "seek", "-t", "siem", str(first + 3000), "--yes")  # of a large run that is asked
     rig.wait_drained(LOGS)
     # Since the relay started: an order ends a delivery, not the count.
     wait_until("all that was sent is counted",
