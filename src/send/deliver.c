@@ -24,6 +24,7 @@
 #include "base/progress.h"
 #include "send/feed.h"
 #include "send/poison.h"
+#include "send/rate.h"
 #include "send/servers.h"
 #include "slsrelay/ledger.h"
 #include "transport/transport.h"
@@ -57,12 +58,11 @@ struct run {
     uint64_t dead;                   /* frames set aside */
     int64_t retry_ms;                /* monotonic; while down */
     int64_t up_ms;                   /* since when up; 0: down */
-    int64_t down_ms;     /* since when nothing gets through, over attempts; 0: it does */
-    uint64_t up_acked;   /* settled when the connection came up */
-    int fruitless;       /* connections in a row that broke and had taken nothing */
-    int64_t stop_ms;     /* end of the drain; 0: stop has not fired */
-    uint64_t rate_acked; /* settled at the last look */
-    int64_t rate_ms;
+    int64_t down_ms;   /* since when nothing gets through, over attempts; 0: it does */
+    uint64_t up_acked; /* settled when the connection came up */
+    int fruitless;     /* connections in a row that broke and had taken nothing */
+    int64_t stop_ms;   /* end of the drain; 0: stop has not fired */
+    struct rate rate;
     const char *alarm;    /* told */
     char last_error[200]; /* said as a diagnostic */
     unsigned failed;      /* attempts since the last connection */
@@ -119,20 +119,6 @@ static void count(struct run *r)
         count_set(COUNT_TARGET_CERT_EXPIRY_SECONDS, name, NULL, (double)first / 1000);
 }
 
-static void measure_rate(struct run *r, int64_t now_ms)
-{
-    int64_t span = now_ms - r->rate_ms;
-
-    if (span < REPORT_MS)
-        return;
-    r->state.rate_frames_s = 0.6 * r->state.rate_frames_s +
-                             0.4 * (double)(r->state.acked - r->rate_acked) * 1000 / (double)span;
-    if (r->state.rate_frames_s < 0.01)
-        r->state.rate_frames_s = 0;
-    r->rate_acked = r->state.acked;
-    r->rate_ms = now_ms;
-}
-
 static void tell(struct run *r, int64_t now_ms, bool force)
 {
     struct transport_counts counts = transport_counts(r->t);
@@ -141,7 +127,8 @@ static void tell(struct run *r, int64_t now_ms, bool force)
 
     r->state.sent_frames = counts.sent_frames;
     r->state.resent_frames = counts.resent_frames;
-    measure_rate(r, now_ms);
+    rate_look(&r->rate, r->state.acked, now_ms);
+    r->state.rate_frames_s = r->rate.frames_s;
     if (!force && !changed && now_ms - r->told_ms < (working ? REPORT_MS : IDLE_REPORT_MS))
         return;
     count(r);
@@ -542,9 +529,10 @@ int slsr_deliver_run(const struct slsr_delivery *delivery, struct slsr_err *err)
         return slsr_fail(err, SLSR_ENOMEM, "no memory to send to %s", target->name);
     r->d = delivery;
     r->news = -1;
-    r->rate_ms = r->down_ms = clock_mono_ms();
+    r->down_ms = clock_mono_ms();
     snprintf(r->state.name, sizeof r->state.name, "%s", target->name != NULL ? target->name : "");
-    r->state.acked = r->told_acked = r->rate_acked = delivery->from;
+    r->state.acked = r->told_acked = delivery->from;
+    rate_init(&r->rate, delivery->from, r->down_ms);
     r->state.phase_since_ms = clock_wall_ms();
     backoff_init(&r->backoff, target->retry_initial_ms, target->retry_max_ms,
                  target->retry_multiplier);
