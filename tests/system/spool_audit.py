@@ -140,6 +140,8 @@ def test_bring(rig):
     done = spool(rig, "new", "import", rig.path("spool/ack.mdb"), code=64)
     check("line 1" in done.stderr and "import: 0" not in done.stderr,
           f"an import of nonsense: {done.stderr}")
+    spool(rig, "none", "import", rig.path("spool/ack.mdb"), code=64)
+    check(not os.path.exists(rig.path("none")), "an import of nonsense leaves a spool behind")
     import_in_part(rig)
     spool(rig, "hostile", "backup", rig.path("backup"))
     check(frames(rig, "backup") == frames(rig, "hostile"), "a backup differs")

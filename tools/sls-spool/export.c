@@ -1,12 +1,14 @@
 /* export: the selected frames into a file, whole or not at all: JSON Lines with everything that the
  * spool knows of a frame (what `import` takes), or the frames alone (raw, octet).
  *
- * The file appears under its name when it is complete and on the disk; a pipe or a device is
- * written as it stands. Damage on the way is said, and the exit code is 2: the file then has what
- * could be read. */
+ * The file appears under its name when it is complete and on the disk, behind a link in the place
+ * that it points at; a pipe or a device is written as it stands. Damage on the way is said, and the
+ * exit code is 2: the file then has what could be read. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,16 +57,36 @@ static int write_out(struct export *export, struct slsr_err *err)
 
 /* Where the frames go in place of standard output. */
 struct place {
-    const char *path; /* NULL: standard output it is */
-    char part[4096];  /* its name so far; "" for what is no file and so cannot be replaced */
+    const char *path;        /* NULL: standard output it is */
+    char behind[PATH_MAX];   /* what path links to */
+    char part[PATH_MAX + 8]; /* its name so far; "" for what is no file and so cannot be replaced */
 };
+
+/* A link stays one: the file behind it is replaced, as a shell's ">" would write it. */
+static int follow_link(struct place *place, struct slsr_err *err)
+{
+    struct stat st;
+
+    if (lstat(place->path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return 0;
+    if (realpath(place->path, place->behind) == NULL)
+        return slsr_fail(err, SLSR_ECREATE,
+                         "cannot create %s: it is a link, and what it points "
+                         "at cannot be reached (%s): name the file itself",
+                         place->path, strerror(errno));
+    place->path = place->behind;
+    return 0;
+}
 
 static int open_place(struct place *place, struct slsr_err *err)
 {
     struct stat st;
-    const bool there = stat(place->path, &st) == 0;
     const char *name = place->part;
+    const int rc = follow_link(place, err);
 
+    if (rc != 0)
+        return rc;
+    const bool there = stat(place->path, &st) == 0;
     if (there && S_ISDIR(st.st_mode))
         return slsr_fail(err, SLSR_ECREATE, "cannot create %s: it is a directory: name a file",
                          place->path);

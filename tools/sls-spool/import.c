@@ -5,7 +5,8 @@
  * the spool knows it; else it stands at the cursor of its first imported frame, so that a relay
  * which is started there reads too much rather than too little. A line that cannot be read ends the
  * import with its number; the lines before it are imported and counted, so what is said is where to
- * go on. */
+ * go on. The spool is opened, and made, when the first line is good: a file of another kind leaves
+ * nothing behind. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ enum { BATCH_BYTES = 1024 * 1024, BATCH_FRAMES = 4096 };
 
 struct import {
     struct tool *tool;
-    struct slsr_spool *spool; /* NULL with --dry-run */
+    bool dry;                 /* only look */
+    struct slsr_spool *spool; /* NULL: dry, or nothing good was read yet */
     struct slsr_batch batch;
     char project[SLSR_NAME_MAX + 1], logstore[SLSR_NAME_MAX + 1];
     uint32_t shard;
@@ -132,6 +134,20 @@ static int message_of(const struct import *import, const json_t *frame, struct s
     return out->n > 0 ? 0 : bad_line(import, "the frame is empty", err);
 }
 
+/* The spool to write: of the configuration, or -D with its built-in limits. */
+static int open_for_import(struct import *import, struct slsr_err *err)
+{
+    const struct tool *tool = import->tool;
+    struct slsr_spool_config own = {.path = (char *)(uintptr_t)tool->dir,
+                                    .max_size_bytes = INT64_C(1) << 40,
+                                    .retention_size_bytes = INT64_C(1) << 40};
+
+    if (import->dry || import->spool != NULL)
+        return 0;
+    return slsr_spool_open(&import->spool, tool->dir != NULL ? &own : &tool->config->spool,
+                           SLSR_SPOOL_WRITE, err);
+}
+
 static int take_line(struct import *import, const json_t *frame, struct slsr_err *err)
 {
     const char *project = text_of(frame, "project", SLSR_NAME_MAX);
@@ -152,6 +168,8 @@ static int take_line(struct import *import, const json_t *frame, struct slsr_err
     if (!cli_when_parse(time, tool_now_ns(), &ns) || ns < 0 || ns / 1000000000 > UINT32_MAX)
         return bad_line(import, "time cannot be read", err);
     rc = message_of(import, frame, &message, &own, err);
+    if (rc == 0)
+        rc = open_for_import(import, err);
     if (rc == 0 && import->batch.frame_count > 0 &&
         (strcmp(project, import->project) != 0 || strcmp(logstore, import->logstore) != 0 ||
          (uint32_t)shard != import->shard || strcmp(cursor, import->batch.cursor) != 0 ||
@@ -197,34 +215,19 @@ static int read_file(struct import *import, FILE *file, struct slsr_err *err)
 /* How far it came, unless it never began. Each frame is a line of the file. */
 static void say_count(const struct import *import, bool whole)
 {
-    const bool dry = import->spool == NULL;
-
     if (!whole && import->frames == 0)
         return;
     fprintf(stderr, "import: %" PRIu64 " frame%s%s", import->frames, tool_s(import->frames),
-            dry ? " could be read, nothing was changed" : "");
-    if (!whole && !dry)
+            import->dry ? " could be read, nothing was changed" : "");
+    if (!whole && !import->dry)
         fprintf(stderr, " came in and stay: go on behind line %" PRIu64, import->frames);
     fputc('\n', stderr);
 }
 
-/* The spool to write: of the configuration, or -D with its built-in limits. */
-static int open_for_import(struct import *import, struct slsr_err *err)
-{
-    struct tool *tool = import->tool;
-    struct slsr_spool_config own = {.path = (char *)(uintptr_t)tool->dir,
-                                    .max_size_bytes = INT64_C(1) << 40,
-                                    .retention_size_bytes = INT64_C(1) << 40};
-
-    return slsr_spool_open(&import->spool, tool->dir != NULL ? &own : &tool->config->spool,
-                           SLSR_SPOOL_WRITE, err);
-}
-
 int verb_import(struct tool *tool)
 {
-    struct import import = {.tool = tool};
+    struct import import = {.tool = tool, .dry = tool_given(tool, OPT_DRY_RUN)};
     struct slsr_err err = {0};
-    bool dry = tool_given(tool, OPT_DRY_RUN);
     int code = 0;
 
     if (tool->output == OUT_RAW)
@@ -240,9 +243,7 @@ int verb_import(struct tool *tool)
         return tool_fail(&err);
     }
     slsr_batch_init(&import.batch);
-    int rc = dry ? 0 : open_for_import(&import, &err);
-    if (rc == 0)
-        rc = read_file(&import, file, &err);
+    const int rc = read_file(&import, file, &err);
     if (file != stdin)
         fclose(file);
     say_count(&import, rc == 0 && !slsr_stop_requested(&tool->stop));
@@ -252,6 +253,6 @@ int verb_import(struct tool *tool)
         return tool_fail(&err);
     if (tool->output != OUT_TEXT)
         printf("{\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dry_run\":%s}\n", import.frames,
-               import.bytes, dry ? "true" : "false");
+               import.bytes, import.dry ? "true" : "false");
     return slsr_stop_requested(&tool->stop) ? EXIT_AGAIN : 0;
 }
