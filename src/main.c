@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "slsrelay/cli.h"
 #include "slsrelay/diag.h"
 
 #include "relay/relay.h"
@@ -104,6 +105,15 @@ static int print_version(void)
     return finish_output(0);
 }
 
+static int refused(int answer, const struct option *options, char *const *argv)
+{
+    char text[SLSR_CLI_TEXT];
+
+    slsr_cli_refused(text, answer, options, argv);
+    fprintf(stderr, "sls-relay: %s\n", text);
+    return 64;
+}
+
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
@@ -151,7 +161,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 'V':
             return print_version();
         default:
-            rc = usage(c == ':' ? "a value is missing after" : "unknown option", argv[optind - 1]);
+            return refused(c, options, argv);
         }
     }
     return rc < 0 && optind < argc ? usage("unexpected argument", argv[optind]) : rc;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "slsrelay/config.h"
+#include "slsrelay/typo.h"
 #include "config/options.h"
 
 #define MEMBER(type, m) offsetof(struct type, m), sizeof(((struct type *)0)->m)
@@ -228,65 +229,23 @@ int options_is_group(const char *path)
     return 0;
 }
 
-enum { NAME_MAX_LENGTH = 40 };
-
-/* Edit distance where swapped neighbours count as one slip. Both at most NAME_MAX_LENGTH. */
-static size_t distance(const char *a, size_t n, const char *b, size_t m)
+static void offer(struct slsr_typo *typo, const char *rest)
 {
-    size_t rows[3][NAME_MAX_LENGTH + 1];
-    size_t *before = rows[0], *last = rows[1], *now = rows[2];
-
-    for (size_t j = 0; j <= m; j++)
-        last[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        now[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
-
-            if (last[j] + 1 < best)
-                best = last[j] + 1;
-            if (now[j - 1] + 1 < best)
-                best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            now[j] = best;
-        }
-        size_t *old = before;
-        before = last;
-        last = now;
-        now = old;
-    }
-    return last[m];
-}
-
-/* Keeps candidate in out when it is nearer to name than *best. */
-static void consider(const char *name, const char *candidate, size_t length, size_t *best,
-                     char *out, size_t size)
-{
-    size_t n = strlen(name), far;
-
-    if (n > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH || length + 1 > size)
-        return;
-    far = distance(name, n, candidate, length);
-    if (far >= *best || far > (length + 1) / 2)
-        return;
-    *best = far;
-    memcpy(out, candidate, length);
-    out[length] = '\0';
+    slsr_typo_offer(typo, rest, strcspn(rest, "."));
 }
 
 void options_nearest(const char *prefix, const char *name, char *out, size_t size)
 {
-    size_t best = SIZE_MAX;
+    struct slsr_typo typo;
 
-    out[0] = '\0';
+    slsr_typo_begin(&typo, name);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *rest = below(table[i].path, prefix);
 
         if (rest != NULL)
-            consider(name, rest, strcspn(rest, "."), &best, out, size);
+            offer(&typo, rest);
     }
     if (prefix[0] == '\0')
-        consider(name, "sources", strlen("sources"), &best, out, size);
+        offer(&typo, "sources");
+    snprintf(out, size, "%.*s", (int)typo.near_n, typo.near != NULL ? typo.near : "");
 }

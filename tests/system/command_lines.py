@@ -1,9 +1,10 @@
 #!/usr/bin/python3 -B
 """Command lines and outputs as a hostile user gives them.
 
-Every program names an unknown option and a missing value, says when its help cannot be written, and ends
-with the code for it. Programs whose standard descriptors are closed keep them out of the spool. An export
-into a pipe writes into the pipe, not in its place.
+Every program names an unknown option with what was probably meant and a missing value, says when its help
+cannot be written, and ends with the code for it. Programs whose standard descriptors are closed keep them
+out of the spool. An export into a pipe writes into the pipe, not in its place, and behind a link into the
+file that it points at.
 """
 import json
 import os
@@ -20,6 +21,11 @@ VALUES = {"sls-relay": ["-c", "--config", "--set", "--preview-file"],
           "sls-spool": ["-D", "--seq", "--since", "--to", "--rate", "--reason", "--max-age"],
           "sls-sim": ["--listen", "--access-key", "--fault", "--state"],
           "syslog-sink": ["--listen", "--output", "--rate", "--cert"]}
+
+TYPOS = {"sls-relay": (("--chekc", "--check"), ("--pritn-config", "--print-config"), ("--configg=s3cr3t", "--config")),
+         "sls-spool": (("--sinec", "--since"), ("--versoin", "--version")),
+         "sls-sim": (("--acces-key=id:s3cr3t", "--access-key"), ("--genrate", "--generate")),
+         "syslog-sink": (("--litsen", "--listen"), ("--stirct", "--strict"))}
 
 
 def sentence(done, program, *wanted):
@@ -40,6 +46,11 @@ def usage(rig):
     for program, options in VALUES.items():
         sentence(rig.run(program, "--no-such-option", code=64), program, "--no-such-option", "help")
         sentence(rig.run(program, "-Z", code=64), program, "-Z", "help")
+        for typed, meant in TYPOS[program]:
+            done = rig.run(program, typed, code=64)
+            sentence(done, program, f"unknown option '{typed.split('=')[0]}': did you mean '{meant}'?")
+            check("s3cr3t" not in done.stderr, f"the value of {typed} is shown: {done.stderr}")
+        sentence(rig.run(program, "--help=x", code=64), program, "'--help' takes no value")
         for option in options:
             sentence(rig.run(program, option, code=64), program, option, "help")
         for page in ("--help", "--version", "-h", "-V"):
@@ -56,8 +67,14 @@ def partners(rig):
                      code=73), "syslog-sink", "no/such")
 
 
+    for option in ("--cert", "--key", "--ca"):
+        sentence(rig.run("syslog-sink", "--listen", "tcp://127.0.0.1:0", option, rig.path("none"), code=64),
+                 "syslog-sink", f"{option} has no effect", "tls")
+
+
 def relay_modes(rig):
     config = rig.config(9)
+    sentence(rig.run("sls-relay", "-c", config, "--pre", code=64), "sls-relay", "'--preview'", "'--preview-file'")
     sentence(rig.run("sls-relay", "-c", config, "--check", "--print-config", code=64), "sls-relay",
              "two modes")
     rig.run("sls-relay", "-c", config, "--check", "--check")
@@ -107,6 +124,16 @@ def exports(rig):
     check(stat.S_ISFIFO(os.stat(pipe).st_mode), "the pipe was replaced by a file")
     done = rig.spool("export", "--output", "-")
     check(len(done.stdout.splitlines()) == LOGS, "- is not standard output")
+    os.symlink("behind", rig.path("link"))
+    done = rig.spool("export", "--output", rig.path("link"), code=73)
+    sentence(done, "sls-spool", rig.path("link"), "it is a link")
+    check(os.listdir(rig.dir).count("behind") == 0, "a link to nothing was followed")
+    with open(rig.path("behind"), "wb") as file:
+        file.write(b"before")
+    rig.spool("export", "--output", rig.path("link"))
+    check(os.readlink(rig.path("link")) == "behind", "the link was replaced")
+    with open(rig.path("behind"), "rb") as file:
+        check(len(file.readlines()) == LOGS, "the export is not in the file behind the link")
     sentence(rig.spool("export", "--output", "", code=64), "sls-spool", "--output")
     sentence(rig.spool("export", "--output", rig.dir, code=73), "sls-spool", "directory")
     if os.getuid() == 0:

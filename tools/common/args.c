@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/args.h"
+#include "slsrelay/typo.h"
 
 enum { WORD_MAX = 40, OPTIONS_MAX = 64 };
 
@@ -12,46 +13,14 @@ void cli_args_init(struct args *args, int argc, char **argv)
     *args = (struct args){.argc = argc, .argv = argv, .next = 1};
 }
 
-/* Edits between two words (insert, delete, replace); long words count as far away. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[WORD_MAX + 1];
-    size_t an = strlen(a);
-    size_t bn = strlen(b);
-
-    if (an > WORD_MAX || bn > WORD_MAX)
-        return WORD_MAX;
-    for (size_t j = 0; j <= bn; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= an; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= bn; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[bn];
-}
-
 const char *cli_args_nearest(const char *word, const char *const *names, size_t count)
 {
-    const char *best = NULL;
-    size_t best_distance = strlen(word) / 3 + 2; /* further away is another word, not a slip */
+    struct slsr_typo typo;
 
-    for (size_t i = 0; i < count; i++) {
-        size_t d = distance(word, names[i]);
-        if (d < best_distance) {
-            best_distance = d;
-            best = names[i];
-        }
-    }
-    return best;
+    slsr_typo_begin(&typo, word);
+    for (size_t i = 0; i < count; i++)
+        slsr_typo_offer(&typo, names[i], strlen(names[i]));
+    return typo.near;
 }
 
 static int unknown_long(const char *name, const struct args_option *table, size_t count,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "sim.h"
+#include "slsrelay/cli.h"
 #include "text.h"
 
 enum {
@@ -546,6 +547,15 @@ static int start(struct sim *sim, struct options *o)
     return rc == 0 ? serve(sim, o, fd, default_key) : rc;
 }
 
+static int refused(int option, char *const *argv)
+{
+    char text[SLSR_CLI_TEXT];
+
+    slsr_cli_refused(text, option, long_options, argv);
+    fprintf(stderr, "sls-sim: %s\n", text);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     static struct sim sim;
@@ -561,8 +571,7 @@ int main(int argc, char **argv)
             return print_page(option);
         }
         if (option == ':' || option == '?')
-            rc = usage("option", argv[optind - 1],
-                       option == ':' ? "its value is missing" : "unknown");
+            rc = refused(option, argv);
         else
             rc = take_option(&sim, &o, option, optarg);
     }

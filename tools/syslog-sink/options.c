@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "slsrelay/cli.h"
+
 static const char help[] =
     "Usage: syslog-sink --listen URL [--listen URL]... [options]\n"
     "Receives syslog and counts it: a stand-in for a SIEM in tests and demonstrations.\n"
@@ -227,13 +229,22 @@ static int read_one(struct options *o, int key, const char *value, bool *discard
 
 static int check(const struct options *o, bool discard)
 {
+    const char *idle = o->cert != NULL  ? "--cert"
+                       : o->key != NULL ? "--key"
+                       : o->ca != NULL  ? "--ca"
+                                        : NULL;
+    bool any_tls = false;
+
     if (o->listen_count == 0)
         return usage("no --listen: say where to receive, such as tcp://127.0.0.1:5514");
     if (discard && o->output != NULL)
         return usage("--output and --discard exclude each other: leave one out");
     for (size_t i = 0; i < o->listen_count; i++)
-        if (scheme_is_tls(o->listen[i].scheme) && (o->cert == NULL || o->key == NULL))
-            return usage("tls needs --cert FILE and --key FILE");
+        any_tls = any_tls || scheme_is_tls(o->listen[i].scheme);
+    if (any_tls && (o->cert == NULL || o->key == NULL))
+        return usage("tls needs --cert FILE and --key FILE");
+    if (!any_tls && idle != NULL)
+        return usage("%s has no effect: no --listen is tls or relp+tls", idle);
     return -1;
 }
 
@@ -244,6 +255,15 @@ static int print_page(const char *text)
         return EXIT_FINE;
     fprintf(stderr, "syslog-sink: standard output: %s: give it room\n", strerror(errno));
     return EXIT_IO;
+}
+
+static int refused(int key, char *const *argv)
+{
+    char text[SLSR_CLI_TEXT];
+
+    slsr_cli_refused(text, key, table, argv);
+    fprintf(stderr, "syslog-sink: %s\n", text);
+    return EXIT_USAGE;
 }
 
 int options_read(struct options *o, int argc, char **argv)
@@ -261,8 +281,7 @@ int options_read(struct options *o, int argc, char **argv)
             return print_page(key == KEY_HELP ? help : "syslog-sink " SLSR_VERSION "\n");
         }
         if (key == ':' || key == '?')
-            return usage("%s: %s", argv[optind - 1],
-                         key == ':' ? "its value is missing" : "unknown option");
+            return refused(key, argv);
         if (text != NULL)
             *text = optarg;
         else
