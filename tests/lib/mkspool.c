@@ -1,14 +1,15 @@
 /* Makes or extends a spool for tests: generated frames over some shards, at chosen times.
  *
  *   mkspool DIR FRAMES SHARDS FIRST_EVENT_TIME_S STEP_MS [hostile] [targets] [lz4] [batch=N]
- * [size=N]
+ * [size=N] [full=BYTES]
  *
  * Frame k (from 0, in this run) belongs to shard k / 10 % SHARDS (runs of ten, or of `batch`: one
  * batch each), has the event time FIRST + k * STEP and the text "<13>1 ... msg k". "hostile": every
  * seventh frame carries ESC, LF and a byte that is no UTF-8. "targets": registers "siem" (half
  * taken, a cause) and "archive" (all taken). "size": pads messages to so many bytes (with words, so
  * that they neither compress to nothing nor look alike), and gives the frames provenance. "lz4":
- * chunks are compressed, as a relay does. Prints "FIRST_SEQ NEXT_SEQ". */
+ * chunks are compressed, as a relay does. "full": at so many bytes the oldest frames go. Prints
+ * "FIRST_SEQ NEXT_SEQ". */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -186,6 +187,10 @@ int main(int argc, char **argv)
             plan.batch = strtoul(argv[i] + 6, NULL, 10);
         if (strncmp(argv[i], "size=", 5) == 0)
             plan.size = strtoul(argv[i] + 5, NULL, 10);
+        if (strncmp(argv[i], "full=", 5) == 0) {
+            config.max_size_bytes = strtoll(argv[i] + 5, NULL, 10);
+            config.when_full = SLSR_FULL_DROP_OLDEST;
+        }
     }
     if (plan.shards == 0 || plan.batch == 0 || plan.size > FRAME_MAX - 128)
         return 64;

@@ -3,13 +3,15 @@
 
 The same logs go through two relays: one that nobody looks at, and one with a `tail -f`, a `grep`, and a
 `cat` that is stopped with SIGSTOP while its reader does not read. Both files must come out alike: a
-reader that sleeps pins no page. Meanwhile every verb that looks answers, and afterwards the
-spool is sound. The full size: SLSR_LOOK_S=60 with as many SLSR_LOGS as that takes.
+reader that sleeps pins no page, and the tail shows every frame. Meanwhile every verb that looks
+answers, and afterwards the spool is sound. The full size: SLSR_LOOK_S=60 with as many SLSR_LOGS as that takes.
 """
 import json
 import os
+import re
 import signal
 import subprocess
+import threading
 import time
 
 import harness
@@ -17,6 +19,7 @@ from harness import check, wait_until
 
 LOGS = harness.env_number("SLSR_LOGS", 30000)
 LOOK_S = harness.env_number("SLSR_LOOK_S", 0)  # keep the cat stopped at least so long
+SEQ = re.compile(rb'{"seq": ?([0-9]+)')
 SLACK = 2 * (256 * 1024 + 8192)  # two chunks with their pages
 
 
@@ -66,6 +69,25 @@ def look(rig, name):
     check("import:" not in done.stderr, f"an import that never began: {done.stderr}")
 
 
+class Shown(threading.Thread):
+    """What `tail -f` shows: every frame from its first one on, each once, in order, though it gives
+    way to the relay."""
+
+    def __init__(self, lines):
+        super().__init__(daemon=True)
+        self.lines = lines
+        self.last = 0
+        self.wrong = None
+        self.start()
+
+    def run(self):
+        for line in self.lines:
+            seq = int(SEQ.match(line)[1])
+            if self.last not in (0, seq - 1) and not self.wrong:
+                self.wrong = f"{seq} behind {self.last}"
+            self.last = seq
+
+
 def test(rig):
     sink = rig.start_sink("--discard")
     quiet = relay_with(rig, "quiet", sink)
@@ -76,8 +98,9 @@ def test(rig):
     busy = relay_with(rig, "busy", sink)
     wait_until("the first frames", lambda: (status(rig, "busy") or {}).get("frames", 0) > 100)
     argv = [rig.tool("sls-spool"), "-D", rig.path("busy")]
+    tail = subprocess.Popen([*argv, "-o", "jsonl", "tail", "-f"], stdout=subprocess.PIPE)
+    shown = Shown(tail.stdout)
     with open(os.devnull, "wb") as nowhere:
-        tail = subprocess.Popen([*argv, "tail", "-f"], stdout=nowhere)
         grep = subprocess.Popen([*argv, "tail", "-f", "-g", "[a-z]{9}"], stdout=nowhere)
         with subprocess.Popen([*argv, "cat"], stdout=subprocess.PIPE) as cat:
             cat.stdout.read(1000)
@@ -89,6 +112,9 @@ def test(rig):
             seen = overhead(rig, "busy", watched)
             cat.send_signal(signal.SIGCONT)
             cat.kill()
+    wait_until("tail -f has shown the last frame", lambda: shown.last == LOGS or shown.wrong,
+               60 + LOOK_S)
+    check(not shown.wrong, f"tail -f showed {shown.wrong}")
     for process in (tail, grep):
         check(process.poll() is None, "tail -f ended by itself")
         process.send_signal(signal.SIGINT)

@@ -322,6 +322,24 @@ def test_tail(rig):
         finally:
             process.kill()
     check(rows == list(range(99, 131)), f"tail -f: {rows}")
+    # It stands still while the writer drops the oldest: what it came too late for is said.
+    argv[2] = rig.path("narrow")
+    rig.run("mkspool", argv[2], "30", "2", str(FIRST), "1000")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL) as process:
+        try:
+            rows = [json.loads(process.stdout.readline())["seq"] for _ in range(2)]
+            process.send_signal(signal.SIGSTOP)
+            rig.run("mkspool", argv[2], "60000", "2", str(FIRST), "1000", "batch=5000", "size=1000",
+                    "full=33554432")
+            process.send_signal(signal.SIGCONT)
+            rows.append(json.loads(process.stdout.readline())["seq"])
+            said = process.stderr.readline().decode()
+        finally:
+            process.kill()
+    check(rows[:2] == [29, 30] and rows[2] > 31 and
+          said.startswith(f"sls-spool: {rows[2] - 31} frames from 31 on left the spool before"),
+          f"tail -f behind a spool that was full: {rows}, {said}")
 
 
 class Receiver:

@@ -190,6 +190,14 @@ int64_t tool_now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+int64_t tool_mono_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int tool_no_match(const struct tool *tool, const char *more)
 {
     uint64_t oldest = 0;

@@ -120,19 +120,24 @@ static bool wait_moment(struct tool *tool)
 
 static int follow(struct tool *tool, struct selection *sel, struct show *show, struct slsr_err *err)
 {
+    struct yield yield;
     uint64_t position = sel->to;
     int rc = 0;
 
+    yield_begin(&yield, position, position, tool_mono_ns());
+    sel->yield = &yield;
     while (rc == 0 && fflush(stdout) == 0 && !tool_output_broken(tool) && wait_moment(tool)) {
         uint64_t oldest;
         uint64_t next;
         rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
+        yield_look(&yield, next, tool_mono_ns());
         if (rc != 0 || next <= position)
             continue;
         sel->to = next;
         rc = walk_forward(sel, tool, position, next, show_frame, show, err);
         position = next;
     }
+    sel->yield = NULL;
     return rc;
 }
 

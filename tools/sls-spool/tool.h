@@ -132,6 +132,8 @@ int tool_load_config(struct tool *tool);
 bool tool_output_broken(struct tool *tool);
 /* Wall clock. */
 int64_t tool_now_ns(void);
+/* Never jumps. */
+int64_t tool_mono_ns(void);
 
 /* options.c: parses the line into tool. 0 or the exit code, already printed. */
 int options_parse(struct tool *tool, int argc, char **argv);

@@ -2,6 +2,8 @@
  *
  * What can go wrong: a chunk fails its checksum. Then the sentence goes to stderr, the walk passes
  * over it and the program ends with 2, so that nobody takes the rest for all of it. */
+#include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +31,41 @@ static int open_range(struct selection *sel, struct tool *tool, uint64_t from, u
     return rc;
 }
 
+/* A follower has read `count` frames: tells of those before that it came too late for, and waits
+ * when a writer shall go first. What was printed is seen meanwhile. */
+static int give_way(struct selection *sel, struct tool *tool, uint64_t first, uint64_t count,
+                    uint64_t bytes, struct slsr_err *err)
+{
+    struct yield *yield = sel->yield;
+    struct pollfd stop = {.fd = tool->stop.fd, .events = POLLIN};
+    uint64_t oldest = 0;
+    uint64_t next = 0;
+    int rc = 0;
+
+    if (first > yield->at) {
+        rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
+        const uint64_t missed = rc == 0 ? yield_missed(yield, first, oldest) : 0;
+        if (missed > 0)
+            fprintf(
+                stderr,
+                "sls-spool: %" PRIu64 " frame%s from %" PRIu64
+                " on left the spool before they were read: 'tail -f' is slower than the relay\n",
+                missed, tool_s(missed), yield->at);
+    }
+    if (rc != 0 || !yield_read(yield, first, count, bytes))
+        return rc;
+    rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
+    yield_look(yield, next, tool_mono_ns());
+    const int64_t wait_ns = yield_wait(yield, tool_mono_ns());
+    if (rc == 0 && wait_ns > 0 && fflush(stdout) == 0)
+        (void)poll(&stop, 1, (int)((wait_ns + 999999) / 1000000));
+    return rc;
+}
+
 /* The next frame that may belong: over what --state leaves out, and over runs without the literal
  * of the pattern, which is what makes a search as fast as memory. */
-static int next_frame(struct selection *sel, struct slsr_range *range, struct slsr_frame *frame,
-                      struct slsr_err *err)
+static int next_frame(struct selection *sel, struct tool *tool, struct slsr_range *range,
+                      struct slsr_frame *frame, struct slsr_err *err)
 {
     for (;;) {
         struct slsr_run run;
@@ -45,9 +78,15 @@ static int next_frame(struct selection *sel, struct slsr_range *range, struct sl
             if (span->from > at)
                 slsr_range_seek(range, span->from);
         }
-        if (sel->literal_n == 0)
-            return slsr_range_next(range, frame, err);
+        if (sel->literal_n == 0) {
+            int rc = slsr_range_next(range, frame, err);
+            if (rc == 0 && sel->yield != NULL)
+                rc = give_way(sel, tool, frame->seq, 1, frame->wire.n, err);
+            return rc;
+        }
         int rc = slsr_range_next_run(range, SEARCH_BYTES, &run, err);
+        if (rc == 0 && sel->yield != NULL)
+            rc = give_way(sel, tool, run.first, run.count, run.wire.n, err);
         if (rc != 0)
             return rc;
         const char *hit = memmem(run.wire.p, run.wire.n, sel->literal, sel->literal_n);
@@ -77,7 +116,7 @@ static int walk(struct selection *sel, struct tool *tool, struct slsr_range *ran
     slsr_range_seek(range, from);
     slsr_range_limit(range, to);
     while (rc == 0 && !slsr_stop_requested(&tool->stop)) {
-        rc = next_frame(sel, range, &frame, err);
+        rc = next_frame(sel, tool, range, &frame, err);
         if (rc == SLSR_ECORRUPT) {
             uint64_t position = slsr_range_position(range);
             tool->damaged = true;
@@ -110,6 +149,8 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
     int rc = open_range(sel, tool, from, to, &range, err);
     if (rc == 0)
         rc = walk(sel, tool, range, from, to, visit, ctx, err);
+    if (rc == 0 && sel->yield != NULL && !slsr_stop_requested(&tool->stop))
+        rc = give_way(sel, tool, to, 0, 0, err); /* the last of them may be gone as well */
     slsr_range_close(range);
     return rc;
 }
