@@ -769,13 +769,13 @@ static double cpu_per_gb(const struct lap *lap)
 
 /* As much as a segment is added at the end, then one goes at the head. */
 static double delete_head(struct slsr_spool *spool, struct slsr_target_state *target,
-                          const struct slsr_batch *batch)
+                          const struct slsr_batch *batch, struct lap *append)
 {
     struct slsr_spool_stat stat;
     struct slsr_err err;
     double before;
 
-    append_round(spool, batch, (size_t)(1.08e9 / (double)batch->used), &(struct lap){0});
+    append_round(spool, batch, (size_t)(1.08e9 / (double)batch->used), append);
     if (slsr_spool_stat(spool, &stat, &err) != 0)
         die("flat", &err);
     before = keeper_cpu_s();
@@ -826,7 +826,6 @@ static void flat_round(struct flat *flat, const struct slsr_spool_config *like,
     drain(flat->spool, stat.oldest_seq, stat.oldest_seq + step, &first);
     drain(flat->spool, stat.oldest_seq + stat.frames / 2, stat.oldest_seq + stat.frames / 2 + step,
           &middle);
-    out[0] = cpu_per_gb(&append);
     out[1] = cpu_per_gb(&first);
     out[2] = cpu_per_gb(&middle);
     from = start();
@@ -840,7 +839,8 @@ static void flat_round(struct flat *flat, const struct slsr_spool_config *like,
     flat_open(flat, like);
     out[5] = (double)(clock_mono_ns() - from.wall_ns) / 1e6;
     out[6] = lookup_us(flat->spool, stat.oldest_seq, stat.next_seq);
-    out[4] = delete_head(flat->spool, &flat->target, batch);
+    out[4] = delete_head(flat->spool, &flat->target, batch, &append);
+    out[0] = cpu_per_gb(&append); /* of all that came, for a tenth of a second tells little */
 }
 
 static void print_row(const char *name, double columns[FLAT_COLUMNS][FLAT_ROUNDS],
