@@ -187,6 +187,19 @@ static bool print_problems(const struct arguments *a, const struct slsr_config_p
     return bad;
 }
 
+/* Where this run's settings come from. --print-config shows also what the formatter would refuse.
+ */
+static struct slsr_config_from whence(const struct arguments *a, bool need_relay)
+{
+    return (struct slsr_config_from){
+        .file = a->file,
+        .sets = a->sets,
+        .set_count = a->set_count,
+        .need_relay = need_relay,
+        .judge = a->mode != MODE_PRINT ? relay_judge_format : NULL,
+    };
+}
+
 /* The settings anew for HUP, from the same places; problems go to the diagnostics. */
 static int load_again(void *ctx, struct slsr_config **out)
 {
@@ -194,22 +207,22 @@ static int load_again(void *ctx, struct slsr_config **out)
     struct slsr_config_problems problems = {0};
     struct slsr_err err = {0};
     bool bad = false;
-    int rc = slsr_config_load(out, a->file, a->sets, a->set_count, true, &problems, &err);
+    const struct slsr_config_from from = whence(a, true);
+    int rc = slsr_config_load_from(out, &from, &problems, &err);
 
     for (size_t i = 0; i < problems.count; i++) {
         const struct slsr_config_problem *p = &problems.items[i];
 
-        diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s, line %d: %s", p->path,
-             p->line, p->text);
+        if (p->line > 0)
+            diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s, line %d: %s",
+                 p->path, p->line, p->text);
+        else
+            diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s: %s", p->path,
+                 p->text);
         bad = bad || !p->warning;
     }
-    if (rc == 0 && !bad) {
-        rc = relay_check(*out, &err);
-        if (rc != 0)
-            diag(SLSR_LOG_ERROR, "config", "%s", err.text);
-    } else if (problems.count == 0) {
+    if (rc != 0 && !bad)
         diag(SLSR_LOG_ERROR, "config", "%s", err.text);
-    }
     slsr_config_problems_free(&problems);
     if (rc == 0 && !bad)
         return 0;
@@ -221,10 +234,8 @@ static int load_again(void *ctx, struct slsr_config **out)
 static int act(const struct arguments *a, const struct slsr_config *config, struct slsr_err *err)
 {
     struct relay_options options = {.load = load_again};
-    int rc = relay_check(config, err);
+    int rc;
 
-    if (rc != 0 && a->mode != MODE_PRINT)
-        return rc;
     switch (a->mode) {
     case MODE_CHECK:
         puts("settings are fine");
@@ -253,6 +264,7 @@ int main(int argc, char **argv)
     struct arguments a = {.preview = 10};
     struct slsr_config *config = NULL;
     struct slsr_config_problems problems = {0};
+    struct slsr_config_from from;
     struct slsr_err err = {0};
     bool bad;
     int rc;
@@ -261,8 +273,8 @@ int main(int argc, char **argv)
     rc = parse(argc, argv, &a);
     if (rc >= 0)
         return rc;
-    rc = slsr_config_load(&config, a.file, a.sets, a.set_count,
-                          a.mode != MODE_PREVIEW_FILE && a.mode != MODE_PRINT, &problems, &err);
+    from = whence(&a, a.mode != MODE_PREVIEW_FILE && a.mode != MODE_PRINT);
+    rc = slsr_config_load_from(&config, &from, &problems, &err);
     bad = print_problems(&a, &problems);
     slsr_config_problems_free(&problems);
     if (rc == 0 && bad)

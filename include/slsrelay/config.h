@@ -253,6 +253,21 @@ struct slsr_config_problems {
 int slsr_config_load(struct slsr_config **out, const char *file, const char *const *sets,
                      size_t set_count, bool need_relay, struct slsr_config_problems *problems,
                      struct slsr_err *err);
+
+/* The same with all that a load can be given; what is NULL or 0 is left out. */
+struct slsr_config_from {
+    const char *file;
+    const char *const *sets;
+    size_t set_count;
+    bool need_relay;
+    /* Asked about `format` when all is read, also when other settings have problems: calls say for
+     * every mistake, with a sentence that begins with the setting's name ("format.sep is empty:
+     * ..."); each becomes a problem with its path and line. Returns 0 or SLSR_ENOMEM. */
+    int (*judge)(const struct slsr_format_config *format, void (*say)(void *ctx, const char *text),
+                 void *ctx);
+};
+int slsr_config_load_from(struct slsr_config **out, const struct slsr_config_from *from,
+                          struct slsr_config_problems *problems, struct slsr_err *err);
 void slsr_config_free(struct slsr_config *config); /* wipes secrets */
 void slsr_config_problems_free(struct slsr_config_problems *problems);
 /* Effective settings as indented JSON, secrets as "***". */

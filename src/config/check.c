@@ -30,7 +30,8 @@ static void require(struct config_load *load, bool there, const char *path, cons
     if (there || !load->need_relay)
         return;
     (void)config_path_key(child, path, key);
-    if (!config_told(load, child)) /* a value that was refused is there, and was said */
+    if (!config_told(load, load->problems->count,
+                     child)) /* a value that was refused is there, and was said */
         config_problem(load, child, "is not set: %s", hint);
 }
 

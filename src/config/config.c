@@ -303,11 +303,11 @@ static void finish(struct config_load *load)
     }
 }
 
-static void fill(struct config_load *load, const char *const *sets, size_t set_count)
+static void fill(struct config_load *load)
 {
     config_overlay_env(load);
-    for (size_t i = 0; i < set_count; i++)
-        config_overlay_set(load, sets[i]);
+    for (size_t i = 0; i < load->from->set_count; i++)
+        config_overlay_set(load, load->from->sets[i]);
     set_defaults(load);
     if (load->no_memory)
         return;
@@ -315,6 +315,7 @@ static void fill(struct config_load *load, const char *const *sets, size_t set_c
     finish(load);
     config_secrets_load(load);
     config_check(load);
+    config_judge(load);
 }
 
 /* The first problem that is no warning, as the error's sentence. */
@@ -333,11 +334,10 @@ static int refuse(const struct slsr_config_problems *problems, struct slsr_err *
     return slsr_fail(err, SLSR_ECONFIG, "configuration: refused");
 }
 
-int slsr_config_load(struct slsr_config **out, const char *file, const char *const *sets,
-                     size_t set_count, bool need_relay, struct slsr_config_problems *problems,
-                     struct slsr_err *err)
+int slsr_config_load_from(struct slsr_config **out, const struct slsr_config_from *from,
+                          struct slsr_config_problems *problems, struct slsr_err *err)
 {
-    struct config_load load = {.problems = problems, .need_relay = need_relay};
+    struct config_load load = {.problems = problems, .from = from, .need_relay = from->need_relay};
     int rc;
 
     *out = NULL;
@@ -345,9 +345,9 @@ int slsr_config_load(struct slsr_config **out, const char *file, const char *con
     load.config = calloc(1, sizeof *load.config);
     load.root = json_object();
     load.no_memory = load.config == NULL || load.root == NULL;
-    rc = load.no_memory ? 0 : read_file(&load, file, err);
+    rc = load.no_memory ? 0 : read_file(&load, from->file, err);
     if (rc == 0 && !load.no_memory && (load.lines.count > 0 || !load.has_error))
-        fill(&load, sets, set_count);
+        fill(&load);
     config_problems_sort(problems);
     if (rc == 0 && load.no_memory)
         rc = slsr_fail(err, SLSR_ENOMEM, "configuration: out of memory");
@@ -363,6 +363,16 @@ int slsr_config_load(struct slsr_config **out, const char *file, const char *con
     config_lines_fini(&load.lines);
     free(load.overrides);
     return rc;
+}
+
+int slsr_config_load(struct slsr_config **out, const char *file, const char *const *sets,
+                     size_t set_count, bool need_relay, struct slsr_config_problems *problems,
+                     struct slsr_err *err)
+{
+    const struct slsr_config_from from = {
+        .file = file, .sets = sets, .set_count = set_count, .need_relay = need_relay};
+
+    return slsr_config_load_from(out, &from, problems, err);
 }
 
 void slsr_config_free(struct slsr_config *config)

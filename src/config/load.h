@@ -42,6 +42,7 @@ struct config_load {
     struct config_lines lines;
     struct config_override *overrides;
     size_t override_count;
+    const struct slsr_config_from *from;
     bool need_relay;
     bool file_public; /* readable by others */
     bool no_memory;   /* sticky */
@@ -62,8 +63,8 @@ void config_warning(struct config_load *load, const char *path, const char *fmt,
 void config_problem_at(struct config_load *load, const char *path, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool config_overridden(const struct config_load *load, const char *path);
-/* Has a problem of path, or of something in it, been said? */
-bool config_told(const struct config_load *load, const char *path);
+/* Is a problem of path, or of something in it, among the `first` ones? */
+bool config_told(const struct config_load *load, size_t first, const char *path);
 void config_problems_sort(struct slsr_config_problems *problems);
 
 /* --- lines.c --- */
@@ -114,6 +115,10 @@ void config_free_text(const struct option *option, char *text);
 
 /* --- check.c --- */
 void config_check(struct config_load *load);
+
+/* --- judge.c --- */
+/* Has the judge of format look at it; what it says becomes problems. After config_check. */
+void config_judge(struct config_load *load);
 
 /* --- files.c --- */
 /* Warns of named files that cannot be read; for the relay only. After config_check. */

@@ -83,9 +83,9 @@ bool config_overridden(const struct config_load *load, const char *path)
     return override_of(load, path) != NULL;
 }
 
-bool config_told(const struct config_load *load, const char *path)
+bool config_told(const struct config_load *load, size_t first, const char *path)
 {
-    for (size_t i = 0; i < load->problems->count; i++)
+    for (size_t i = 0; i < first; i++)
         if (!load->problems->items[i].warning && within(load->problems->items[i].path, path))
             return true;
     return false;

@@ -35,6 +35,7 @@ static int compile_heads(struct format_plan *plan, const char *const *texts,
     for (size_t i = 0; rc == 0 && i < e->head_count; i++) {
         const char *text = texts[i] != NULL ? texts[i] : i < 2 ? "SLS" : i == 2 ? "1.0" : fallback;
         rc = compile_as(&e->heads[i], &plan->slots, text, keys[i], err);
+        rc = slots_mistake(&plan->slots, rc, err);
     }
     return rc;
 }
@@ -42,12 +43,15 @@ static int compile_heads(struct format_plan *plan, const char *const *texts,
 static int compile_pairs(struct format_plan *plan, const struct slsr_map *map, const char *key,
                          bool cef, struct slsr_err *err)
 {
-    for (size_t i = 0; i < map->count; i++)
-        if (!key_valid(map->items[i].name, cef))
-            return slsr_fail(err, SLSR_ECONFIG, "format.%s: \"%s\" is no key: %s", key,
-                             map->items[i].name,
-                             cef ? "use letters and digits" : "use letters, digits, _ . and -");
-    return mapping_compile(&plan->event.pairs, &plan->slots, map, key, err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < map->count; i++)
+        if (!key_valid(map->items[i].name, cef)) {
+            rc = slsr_fail(err, SLSR_ECONFIG, "format.%s: \"%s\" is no key: %s", key,
+                           map->items[i].name,
+                           cef ? "use letters and digits" : "use letters, digits, _ . and -");
+            rc = slots_mistake(&plan->slots, rc, err);
+        }
+    return rc != 0 ? rc : mapping_compile(&plan->event.pairs, &plan->slots, map, key, err);
 }
 
 static int hex_of(char c)
@@ -111,7 +115,9 @@ static int compile_leef(struct format_plan *plan, const struct slsr_format_confi
     e->delimiter = '\t';
     snprintf(e->lead, sizeof(e->lead), "LEEF:%s|", c->leef_version == SLSR_LEEF_2 ? "2.0" : "1.0");
     if (c->leef_version == SLSR_LEEF_2)
-        rc = read_delimiter(e, c->leef_delimiter != NULL ? c->leef_delimiter : "x09", err);
+        rc = slots_mistake(
+            &plan->slots,
+            read_delimiter(e, c->leef_delimiter != NULL ? c->leef_delimiter : "x09", err), err);
     text_set_init(&e->head_set, "", false);
     text_set_init(&e->pair_set, "", false);
     e->pair_rules = plan->rules;

@@ -18,6 +18,11 @@ struct format_plan; /* compiled settings; one per thread (it caches the last sec
 int format_plan_new(struct format_plan **out, const struct slsr_format_config *config,
                     const struct slsr_stream *stream, struct slsr_err *err);
 void format_plan_free(struct format_plan *plan);
+/* Says every mistake of the settings, one sentence each, which begins with the setting's name, an
+ * index or key behind it: "format.severity_rules[2]: column 4: ...". err may not be NULL. 0,
+ * however many there are; SLSR_ENOMEM. */
+int format_judge(const struct slsr_format_config *config, void (*say)(void *ctx, const char *text),
+                 void *ctx, struct slsr_err *err);
 /* Appends one frame ("LEN SP message") and its meta to the batch; none when the filter leaves the
  * log out (batch->dropped_count was raised), several when it is split. 0; SLSR_ETOOBIG or
  * SLSR_EBADDATA: this log gives no frame (batch->dead_count was raised, batch otherwise unchanged);

@@ -49,7 +49,8 @@ static bool is_facility(const struct level_settings *s)
     return s->key[0] == 'f';
 }
 
-static int compile_map(struct level *level, const struct level_settings *s, struct slsr_err *err)
+static int compile_map(struct level *level, const struct slots *slots,
+                       const struct level_settings *s, struct slsr_err *err)
 {
     level->map = calloc(s->map->count + 1, sizeof(*level->map));
     if (level->map == NULL)
@@ -57,10 +58,15 @@ static int compile_map(struct level *level, const struct level_settings *s, stru
     for (size_t i = 0; i < s->map->count; i++) {
         const struct slsr_map_entry *e = &s->map->items[i];
         int code = usual(is_facility(s), slsr_bytes_of(e->value));
-        if (code < 0)
-            return slsr_fail(err, SLSR_ECONFIG,
-                             "format.%s_map: \"%s\" of \"%s\" is no %s: use a name or number",
-                             s->key, e->value, e->name, s->key);
+        if (code < 0) {
+            int rc = slsr_fail(err, SLSR_ECONFIG,
+                               "format.%s_map: \"%s\" of \"%s\" is no %s: use a name or number",
+                               s->key, e->value, e->name, s->key);
+            rc = slots_mistake(slots, rc, err);
+            if (rc != 0)
+                return rc;
+            continue;
+        }
         char *copy = strdup(e->name);
         if (copy == NULL)
             return slsr_fail(err, SLSR_ENOMEM, "no memory for a format");
@@ -110,19 +116,21 @@ int level_compile(struct level *level, struct slots *slots, const struct level_s
         rc = slots_want(slots, slsr_bytes_of(s->field), &level->slot, err);
         level->has_field = true;
     }
-    if (s->map->count > 0 && s->field == NULL)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.%s_map needs format.%s_field: name the field that it maps", s->key,
-                         s->key);
+    if (rc == 0 && s->map->count > 0 && s->field == NULL) {
+        rc = slsr_fail(err, SLSR_ECONFIG,
+                       "format.%s_map needs format.%s_field: name the field that it maps", s->key,
+                       s->key);
+        rc = slots_mistake(slots, rc, err);
+    }
     if (rc == 0 && s->map->count > 0)
-        rc = compile_map(level, s, err);
+        rc = compile_map(level, slots, s, err);
     if (rc == 0 && s->rules->count > 0) {
         level->rules = calloc(s->rules->count, sizeof(*level->rules));
         if (level->rules == NULL)
             rc = slsr_fail(err, SLSR_ENOMEM, "no memory for a format");
     }
     for (size_t i = 0; rc == 0 && i < s->rules->count; i++)
-        rc = compile_rule(level, slots, s, i, err);
+        rc = slots_mistake(slots, compile_rule(level, slots, s, i, err), err);
     return rc;
 }
 

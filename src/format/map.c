@@ -1,5 +1,6 @@
 /* Mappings key -> template, compiled once: extensions, attributes, elements. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "format/plan.h"
 
@@ -26,9 +27,15 @@ int mapping_compile(struct mapping *m, struct slots *slots, const struct slsr_ma
         if ((e->group != NULL && item->group == NULL) || (e->name != NULL && item->key == NULL))
             return slsr_fail(err, SLSR_ENOMEM, "no memory for a format");
         int rc = template_compile(&item->value, slots, e->value, err);
+        if (e->group != NULL && strchr(e->group, '@') != NULL)
+            slsr_wrap(err, rc, "format.%s[\"%s\"].%s", key, e->group,
+                      item->key != NULL ? e->name : "");
+        else
+            slsr_wrap(err, rc, "format.%s.%s%s%s", key, e->group != NULL ? e->group : "",
+                      e->group != NULL ? "." : "", item->key != NULL ? e->name : "");
+        rc = slots_mistake(slots, rc, err);
         if (rc != 0)
-            return slsr_wrap(err, rc, "format.%s.%s%s%s", key, e->group != NULL ? e->group : "",
-                             e->group != NULL ? "." : "", e->name != NULL ? e->name : "");
+            return rc;
         m->dynamic = m->dynamic || item->value.dynamic;
     }
     return 0;

@@ -74,6 +74,7 @@ static int make_names(struct format_plan *plan, const struct slsr_format_config 
         if (i == NAME_HOST && c->hostname == NULL)
             texts[i] = own;
         rc = compile_as(&plan->names_of[i], &plan->slots, texts[i], keys[i], err);
+        rc = slots_mistake(&plan->slots, rc, err);
         plan->names_dynamic = plan->names_dynamic || plan->names_of[i].dynamic;
     }
     return rc == 0 && !plan->names_dynamic ? header_names(plan, err) : rc;
@@ -96,24 +97,30 @@ static bool sd_name_valid(const char *name, bool id)
     return n >= 1 && n <= 32 && (!id || known || own);
 }
 
+static int check_element(const struct slsr_map_entry *e, struct slsr_err *err)
+{
+    if (!sd_name_valid(e->group, true))
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.structured_data: \"%s\" is no SD-ID: at most 32 printable "
+                         "characters with \"@\" and your enterprise number, such as app@32473",
+                         e->group);
+    if (e->name != NULL && !sd_name_valid(e->name, false))
+        return slsr_fail(err, SLSR_ECONFIG,
+                         "format.structured_data.%s: \"%s\" is no PARAM-NAME: at most 32 "
+                         "printable characters without = ] and quotes",
+                         e->group, e->name);
+    return 0;
+}
+
 static int make_elements(struct format_plan *plan, const struct slsr_format_config *c,
                          struct slsr_err *err)
 {
     const struct slsr_map *map = &c->structured_data;
-    for (size_t i = 0; i < map->count; i++) {
-        const struct slsr_map_entry *e = &map->items[i];
-        if (!sd_name_valid(e->group, true))
-            return slsr_fail(err, SLSR_ECONFIG,
-                             "format.structured_data: \"%s\" is no SD-ID: at most 32 printable "
-                             "characters with \"@\" and your enterprise number, such as app@32473",
-                             e->group);
-        if (e->name != NULL && !sd_name_valid(e->name, false))
-            return slsr_fail(err, SLSR_ECONFIG,
-                             "format.structured_data.%s: \"%s\" is no PARAM-NAME: at most 32 "
-                             "printable characters without = ] and quotes",
-                             e->group, e->name);
-    }
-    int rc = mapping_compile(&plan->elements, &plan->slots, map, "structured_data", err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < map->count; i++)
+        rc = slots_mistake(&plan->slots, check_element(&map->items[i], err), err);
+    if (rc == 0)
+        rc = mapping_compile(&plan->elements, &plan->slots, map, "structured_data", err);
     return rc == 0 && !plan->elements.dynamic ? header_elements(plan, err) : rc;
 }
 
@@ -130,20 +137,21 @@ static char *put_param(char *out, const char *name, const char *value)
     return out;
 }
 
-static int make_sd(struct format_plan *plan, const struct slsr_stream *stream, struct slsr_err *err)
+/* Provenance up to the cursor. */
+static int make_sd(struct format_plan *plan, const struct slsr_format_config *c,
+                   struct slsr_err *err)
 {
-    char shard[12];
-    const char *project = stream->project != NULL ? stream->project : "";
-    const char *logstore = stream->logstore != NULL ? stream->logstore : "";
-    char *p = malloc(2 * (strlen(project) + strlen(logstore)) + 128);
+    const struct slots *from = &plan->slots;
+    if (!c->provenance)
+        return 0;
+    char *p = malloc(2 * (strlen(from->project) + strlen(from->logstore)) + 128);
     if (p == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a syslog header");
     plan->sd = p;
-    snprintf(shard, sizeof(shard), "%u", stream->shard);
     p += snprintf(p, 32, "[slsRelay@%u", plan->enterprise);
-    p = put_text(put_param(p, "project", project), "\"");
-    p = put_text(put_param(p, "logstore", logstore), "\"");
-    p = put_text(put_param(p, "shard", shard), "\"");
+    p = put_text(put_param(p, "project", from->project), "\"");
+    p = put_text(put_param(p, "logstore", from->logstore), "\"");
+    p = put_text(put_param(p, "shard", from->shard), "\"");
     p = put_param(p, "cursor", "");
     plan->sd_n = (size_t)(p - plan->sd);
     return 0;
@@ -167,10 +175,13 @@ static int make_sep(struct format_plan *plan, const struct slsr_format_config *c
     return 0;
 }
 
-/* The quoting rule must be able to keep pairs apart. */
+/* The separator, and a quoting rule that is able to keep pairs apart. */
 static int make_quotes(struct format_plan *plan, const struct slsr_format_config *c,
                        struct slsr_err *err)
 {
+    int rc = make_sep(plan, c, err);
+    if (rc != 0)
+        return rc;
     char set[8] = "\\\"", key_set[8];
     char first = plan->sep[0];
     bool punctuation = strchr("!#$%&()*+,-./:;<>?@[]^_`{|}~'", first) != NULL && first != '\0';
@@ -211,37 +222,49 @@ static int check_numbers(const struct slsr_format_config *c, struct slsr_err *er
     return 0;
 }
 
+/* Settings that do not go together. */
+static int check_pairs(struct format_plan *plan, const struct slsr_format_config *c,
+                       struct slsr_err *err)
+{
+    const bool seed = c->protocol == SLSR_SEED;
+    const bool fields = c->include.count > 0 || c->exclude.count > 0 || c->rename.count > 0;
+    const struct {
+        bool wrong;
+        const char *text;
+    } rules[] = {
+        {seed && c->body != SLSR_BODY_KV, "format.body must be \"kv\" with format.protocol "
+                                          "\"seed\", which has its own: set or remove it"},
+        {seed && fields, "format.fields has no place in format.protocol \"seed\", which prints all "
+                         "fields: remove it"},
+        {c->provenance && c->protocol != SLSR_RFC5424,
+         "format.provenance needs STRUCTURED-DATA: set format.protocol to \"rfc5424\" or "
+         "provenance "
+         "to false"},
+        {c->structured_data.count > 0 && c->protocol != SLSR_RFC5424,
+         "format.structured_data needs format.protocol \"rfc5424\""},
+        {c->body == SLSR_BODY_TEMPLATE && c->template_text == NULL,
+         "format.body \"template\" needs format.template: write the text, such as "
+         "\"${user} ${verb}\""},
+        {c->body != SLSR_BODY_TEMPLATE && c->template_text != NULL,
+         "format.template has no effect: set format.body to \"template\" or remove it"},
+    };
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].wrong)
+            rc =
+                slots_mistake(&plan->slots, slsr_fail(err, SLSR_ECONFIG, "%s", rules[i].text), err);
+    return rc;
+}
+
+/* What no settings of a file can hold. */
 static int check(const struct slsr_format_config *c, struct slsr_err *err)
 {
-    bool seed = c->protocol == SLSR_SEED;
-    if (c->protocol != SLSR_RFC5424 && c->protocol != SLSR_RFC3164 && !seed)
+    if (c->protocol != SLSR_RFC5424 && c->protocol != SLSR_RFC3164 && c->protocol != SLSR_SEED)
         return slsr_fail(err, SLSR_ECONFIG,
                          "format.protocol is unknown: use \"rfc5424\", "
                          "\"rfc3164\" or \"seed\"");
     if ((unsigned)c->body > SLSR_BODY_TEMPLATE)
         return slsr_fail(err, SLSR_ECONFIG, "format.body is unknown");
-    if (seed && c->body != SLSR_BODY_KV)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.protocol \"seed\" has its own body: remove format.body or set it "
-                         "to \"kv\"");
-    if (seed && (c->include.count > 0 || c->exclude.count > 0 || c->rename.count > 0))
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.protocol \"seed\" prints all fields: remove format.fields");
-    if (c->provenance && c->protocol != SLSR_RFC5424)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.provenance needs STRUCTURED-DATA: set format.protocol to "
-                         "\"rfc5424\" or provenance to false");
-    if (c->structured_data.count > 0 && c->protocol != SLSR_RFC5424)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.structured_data needs format.protocol \"rfc5424\"");
-    if (c->body == SLSR_BODY_TEMPLATE && c->template_text == NULL)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.body \"template\" needs format.template: write the text, such as "
-                         "\"${user} ${verb}\"");
-    if (c->body != SLSR_BODY_TEMPLATE && c->template_text != NULL)
-        return slsr_fail(err, SLSR_ECONFIG,
-                         "format.template has no effect: set format.body to \"template\" or "
-                         "remove it");
     return check_numbers(c, err);
 }
 
@@ -252,7 +275,8 @@ static int make_levels(struct format_plan *plan, const struct slsr_format_config
                                       &c->facility_rules};
     struct level_settings severity = {"severity", c->severity, c->severity_field, &c->severity_map,
                                       &c->severity_rules};
-    int rc = level_compile(&plan->facility, &plan->slots, &facility, err);
+    int rc = slots_mistake(&plan->slots,
+                           level_compile(&plan->facility, &plan->slots, &facility, err), err);
     if (rc == 0)
         rc = level_compile(&plan->severity, &plan->slots, &severity, err);
     plan->fixed_pri = !plan->facility.has_field && !plan->severity.has_field &&
@@ -285,8 +309,10 @@ static int make_body(struct format_plan *plan, const struct slsr_format_config *
     } else if (c->body == SLSR_BODY_CEF || c->body == SLSR_BODY_LEEF) {
         rc = event_compile(plan, c, err);
     } else if (c->body == SLSR_BODY_TEMPLATE) {
-        rc = compile_as(&plan->text, &plan->slots, c->template_text, "template", err);
+        const char *text = c->template_text != NULL ? c->template_text : "";
+        rc = compile_as(&plan->text, &plan->slots, text, "template", err);
     }
+    rc = slots_mistake(&plan->slots, rc, err);
     return rc == 0 ? make_selection(plan, c, err) : rc;
 }
 
@@ -319,39 +345,44 @@ static void make_rules(struct format_plan *plan, const struct slsr_format_config
     }
 }
 
-static int fill(struct format_plan *plan, const struct slsr_format_config *c,
-                const struct slsr_stream *stream, struct slsr_err *err)
+static int make_zone(struct format_plan *plan, const struct slsr_format_config *c,
+                     struct slsr_err *err)
 {
-    make_rules(plan, c);
-    int rc = slots_init(&plan->slots, stream, err);
-    if (rc == 0)
-        rc = slsr_wrap(err, zone_load(&plan->zone, c->time_zone, err), "format.time_zone");
+    int rc = zone_load(&plan->zone, c->time_zone, err);
     plan->room = (struct template_room){.slots = &plan->slots, .zone = plan->zone};
-    if (rc == 0)
-        rc = make_sep(plan, c, err);
-    if (rc == 0)
-        rc = make_quotes(plan, c, err);
-    if (rc == 0 && c->provenance)
-        rc = make_sd(plan, stream, err);
-    if (rc == 0)
-        rc = make_names(plan, c, err);
-    if (rc == 0)
-        rc = make_elements(plan, c, err);
-    if (rc == 0)
-        rc = make_levels(plan, c, err);
-    if (rc == 0)
-        rc = make_body(plan, c, err);
+    return slsr_wrap(err, rc, "format.time_zone");
+}
+
+static int make_filter(struct format_plan *plan, const struct slsr_format_config *c,
+                       struct slsr_err *err)
+{
+    if (c->filter == NULL)
+        return 0;
+    return slsr_wrap(
+        err, filter_compile(&plan->filter, &plan->slots, c->filter, strlen(c->filter), 1, err),
+        "format.filter");
+}
+
+static int fill(struct format_plan *plan, const struct slsr_format_config *c, struct slsr_err *err)
+{
+    /* Each leaves the plan so that the next ones can be asked, whatever it found. */
+    static int (*const steps[])(struct format_plan * plan, const struct slsr_format_config *c,
+                                struct slsr_err *err) = {
+        check_pairs,   make_zone,   make_quotes, make_sd,     make_names,
+        make_elements, make_levels, make_body,   make_filter,
+    };
+    int rc = 0;
+    make_rules(plan, c);
+    for (size_t i = 0; rc == 0 && i < sizeof(steps) / sizeof(steps[0]); i++)
+        rc = slots_mistake(&plan->slots, steps[i](plan, c, err), err);
     keys_init(plan);
     plan->guess = FRAME_GUESS;
-    if (rc == 0 && c->filter != NULL)
-        rc = slsr_wrap(
-            err, filter_compile(&plan->filter, &plan->slots, c->filter, strlen(c->filter), 1, err),
-            "format.filter");
     return rc;
 }
 
-int format_plan_new(struct format_plan **out, const struct slsr_format_config *config,
-                    const struct slsr_stream *stream, struct slsr_err *err)
+static int make(struct format_plan **out, const struct slsr_format_config *config,
+                const struct slsr_stream *stream, const struct format_ear *ear,
+                struct slsr_err *err)
 {
     int rc = check(config, err);
     if (rc != 0)
@@ -359,13 +390,35 @@ int format_plan_new(struct format_plan **out, const struct slsr_format_config *c
     struct format_plan *plan = calloc(1, sizeof(*plan));
     if (plan == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for a format");
-    rc = fill(plan, config, stream, err);
+    rc = slots_init(&plan->slots, stream, err);
+    plan->slots.ear = ear;
+    if (rc == 0)
+        rc = fill(plan, config, err);
     if (rc != 0) {
         format_plan_free(plan);
         return rc;
     }
     *out = plan;
     return 0;
+}
+
+int format_plan_new(struct format_plan **out, const struct slsr_format_config *config,
+                    const struct slsr_stream *stream, struct slsr_err *err)
+{
+    return make(out, config, stream, NULL, err);
+}
+
+int format_judge(const struct slsr_format_config *config, void (*say)(void *ctx, const char *text),
+                 void *ctx, struct slsr_err *err)
+{
+    static const struct slsr_stream stream = {"check", "check", 0};
+    const struct format_ear ear = {say, ctx};
+    struct format_plan *plan = NULL;
+    int rc = make(&plan, config, &stream, &ear, err);
+    if (rc == SLSR_ECONFIG)
+        say(ctx, err->text);
+    format_plan_free(plan);
+    return rc == SLSR_ECONFIG ? 0 : rc;
 }
 
 void format_plan_free(struct format_plan *plan)

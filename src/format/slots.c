@@ -44,6 +44,14 @@ void slots_fini(struct slots *s)
     *s = (struct slots){0};
 }
 
+int slots_mistake(const struct slots *slots, int rc, const struct slsr_err *err)
+{
+    if (rc != SLSR_ECONFIG || slots->ear == NULL)
+        return rc;
+    slots->ear->say(slots->ear->ctx, err->text);
+    return 0;
+}
+
 static enum slot_kind kind_of(struct slsr_bytes name)
 {
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)

@@ -9,6 +9,12 @@
 #include "slsrelay/err.h"
 #include "slsrelay/types.h"
 
+/* Who wants to hear of every mistake of the settings, not of the first one only. */
+struct format_ear {
+    void (*say)(void *ctx, const char *text); /* text: until say returns */
+    void *ctx;
+};
+
 enum slot_kind {
     SLOT_FIELD,
     SLOT_TAG,
@@ -41,7 +47,8 @@ struct slots {
     size_t id_fixed, id_group; /* lengths of id up to the cursor, up to the index */
     char shard[12], time[16], time_ms[20], ns[12], index[12];
     char cursor[SLSR_CURSOR_MAX + 1];
-    bool wants_log; /* some slot is neither a field nor fixed for the group */
+    const struct format_ear *ear; /* NULL: the first mistake ends the making of a plan */
+    bool wants_log;               /* some slot is neither a field nor fixed for the group */
 };
 
 /* The most names that one plan may ask for. */
@@ -51,6 +58,9 @@ int slots_init(struct slots *slots, const struct slsr_stream *stream, struct sls
 void slots_fini(struct slots *slots);
 /* Number of the slot for a name as it stands in `${...}`. SLSR_ENOMEM, SLSR_ECONFIG (too many). */
 int slots_want(struct slots *slots, struct slsr_bytes name, uint32_t *number, struct slsr_err *err);
+/* What becomes of a failed part of the settings: with an ear a mistake (SLSR_ECONFIG) is said and 0
+ * returned, so that the next part has its turn; else rc. */
+int slots_mistake(const struct slots *slots, int rc, const struct slsr_err *err);
 /* cursor: that of the log group. */
 void slots_group(struct slots *slots, const struct slsr_log *log, const char *cursor);
 void slots_log(struct slots *slots, const struct slsr_log *log, uint32_t index);

@@ -238,12 +238,10 @@ int relay_test_connection(const struct slsr_config *config, FILE *out, struct sl
     return probe.first;
 }
 
-int relay_check(const struct slsr_config *config, struct slsr_err *err)
+int relay_judge_format(const struct slsr_format_config *format,
+                       void (*say)(void *ctx, const char *text), void *ctx)
 {
-    const struct slsr_stream stream = {"check", "check", 0};
-    struct format_plan *plan = NULL;
-    const int rc = format_plan_new(&plan, &config->format, &stream, err);
+    struct slsr_err err = {0};
 
-    format_plan_free(plan);
-    return slsr_wrap(err, rc, "$.format");
+    return format_judge(format, say, ctx, &err);
 }

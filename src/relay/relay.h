@@ -27,9 +27,10 @@ int relay_preview(const struct slsr_config *config, size_t count, FILE *out, str
  * {"rawsize": N}. Provenance shows cursor 0 of shard 0. */
 int relay_preview_file(const struct slsr_config *config, const char *path, FILE *out,
                        struct slsr_err *err);
-/* What single settings cannot show: can the formatter make such frames? 0 or SLSR_ECONFIG. Touches
- * nothing; every mode asks it first, so that --check and a start never disagree. */
-int relay_check(const struct slsr_config *config, struct slsr_err *err);
+/* What single settings cannot show: can the formatter make such frames? The judge of struct
+ * slsr_config_from; every mode has it, so that --check and a start never disagree. */
+int relay_judge_format(const struct slsr_format_config *format,
+                       void (*say)(void *ctx, const char *text), void *ctx);
 /* Steps with their time: SLS resolve+connect+authenticate, each target. 0 or the first failure. */
 int relay_test_connection(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 

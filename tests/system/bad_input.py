@@ -252,6 +252,21 @@ def wrong_configuration(rig):
         check("source.projekt" in said and "project" in said,
               f"names neither the key nor the nearest name: {said!r}")
         check(KEY[1] not in said, "the secret is in the refusal")
+    # What only the formatter can judge comes in the same run, each with path and line.
+    with open(path, encoding="utf-8") as file:
+        settings = json.load(file)
+    settings["format"] = {"filter": "status >=", "severity_rules": ["if a == 1 then err", "err"]}
+    text = json.dumps(settings, indent=1)
+    lines = text.split("\n")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    for mode in ([], ["--check"]):
+        said = rig.run("sls-relay", "-c", path, *mode, code=78).stderr
+        for place, mark in (("$.source.projekt", '"projekt"'), ("$.format.filter", '"filter"'),
+                            ("$.format.severity_rules[1]", '"err"')):
+            line = 1 + next(i for i, one in enumerate(lines) if mark in one)
+            check(f"sls-relay: {place}, line {line} of " in said,
+                  f"not a line of its own for {place} in line {line}: {said!r}")
     with open(path, "w", encoding="utf-8") as file:
         file.write(json.dumps({"source": {}})[:-1])
     rig.run("sls-relay", "-c", path, "--check", code=78)

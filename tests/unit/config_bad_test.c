@@ -370,6 +370,85 @@ static void test_random_damage(void **state)
     free(good);
 }
 
+/* Stands in for the formatter: config and format are strangers. */
+static int judge(const struct slsr_format_config *format, void (*say)(void *ctx, const char *text),
+                 void *ctx)
+{
+    if (format->sep != NULL && strcmp(format->sep, "=") == 0)
+        say(ctx, "format.sep is a bad one");
+    say(ctx, "format.tag: column 3: bad");
+    say(ctx, "format.severity_rules[1]: column 1: bad");
+    say(ctx, "format.structured_data[\"a@1\"].x: column 2: bad");
+    say(ctx, "format.fields is told already");
+    say(ctx, "format.tag: column 9: bad, too");
+    say(ctx, "too many names");
+    return 0;
+}
+
+static const char *line_of(const struct loaded *l, const char *path, int line)
+{
+    for (size_t i = 0; i < l->problems.count; i++)
+        if (strcmp(l->problems.items[i].path, path) == 0 && l->problems.items[i].line == line)
+            return l->problems.items[i].text;
+    for (size_t i = 0; i < l->problems.count; i++)
+        print_message("%s:%d %s\n", l->problems.items[i].path, l->problems.items[i].line,
+                      l->problems.items[i].text);
+    fail_msg("nothing about %s in line %d", path, line);
+    return NULL;
+}
+
+/* What the judge of format says has path and line like any other problem, and comes with them. */
+static void test_judge(void **state)
+{
+    static const char text[] =
+        "{\n\"source\": {\"in_order\": 3},\n\"targets\": [{},\n{\"sep\": \"=\"}],"
+        "\n\"format\": {\n\"severity_rules\": [\"a\",\n\"b\"],\n"
+        "\"fields\": {\"include\": 5},\n"
+        "\"structured_data\": {\n\"a@1\": {\n\"x\": \"y\"}}}}";
+    static const char *const sets[] = {"format.tag=a${"};
+    struct slsr_config_from from = {.sets = sets, .set_count = 1, .judge = judge};
+    char *name = make_file(text, strlen(text), 0600);
+    struct loaded l = {0};
+
+    (void)state;
+    from.file = name;
+    l.rc = slsr_config_load_from(&l.config, &from, &l.problems, &l.err);
+    assert_int_equal(l.rc, SLSR_ECONFIG);
+    assert_int_equal(l.problems.count, 8);
+    assert_non_null(line_of(&l, "$.source.in_order", 2));
+    assert_string_equal(line_of(&l, "$.targets[1].sep", 4), "is a bad one");
+    assert_string_equal(line_of(&l, "$.format.tag", 0), "column 3: bad (from --set)");
+    assert_string_equal(line_of(&l, "$.format.severity_rules[1]", 7), "column 1: bad");
+    assert_non_null(strstr(line_of(&l, "$.format.fields.include", 8), "list"));
+    assert_string_equal(line_of(&l, "$.format.structured_data[\"a@1\"].x", 11), "column 2: bad");
+    assert_string_equal(line_of(&l, "$.format", 5), "too many names");
+    unlink(name);
+    free(name);
+    unload(&l);
+}
+
+/* Nobody can judge by a protocol or body that is not known. */
+static void test_judge_waits(void **state)
+{
+    static const char *const texts[] = {"{\"format\": {\"body\": \"kw\"}}",
+                                        "{\"format\": {\"protocol\": 5}}"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct slsr_config_from from = {.judge = judge};
+        char *name = make_file(texts[i], strlen(texts[i]), 0600);
+        struct loaded l = {0};
+
+        from.file = name;
+        l.rc = slsr_config_load_from(&l.config, &from, &l.problems, &l.err);
+        assert_int_equal(l.rc, SLSR_ECONFIG);
+        assert_int_equal(l.problems.count, 1);
+        unlink(name);
+        free(name);
+        unload(&l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_relay_table),
         cmocka_unit_test(test_secrets_are_not_repeated),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_judge),
+        cmocka_unit_test(test_judge_waits),
         cmocka_unit_test(test_random_damage),
     };
 

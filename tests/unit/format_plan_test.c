@@ -221,6 +221,81 @@ static void mistakes_name_column_and_reason(void **state)
     refused(c, "format.severity_rules[0]", "is written");
 }
 
+struct heard {
+    char texts[20][200];
+    size_t count;
+};
+
+static void hear(void *ctx, const char *text)
+{
+    struct heard *h = ctx;
+    assert_true(h->count < 20);
+    snprintf(h->texts[h->count++], sizeof(h->texts[0]), "%s", text);
+}
+
+/* All at once, in the order of the steps; the plan is still freed whole (ASan). */
+static void judge_says_every_mistake(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {"format.provenance needs",
+                                         "format.structured_data needs",
+                                         "format.template has no effect",
+                                         "format.time_zone: ",
+                                         "format.sep is empty",
+                                         "format.hostname: column 1",
+                                         "format.procid: column 3",
+                                         "format.structured_data: \"bad id\"",
+                                         "format.structured_data.a@1: \"p=q\"",
+                                         "format.structured_data[\"a@1\"].p=q: column 3",
+                                         "format.structured_data.origin.ip: column 3",
+                                         "format.facility_map needs",
+                                         "format.facility_map: \"lunch\"",
+                                         "format.severity_rules[0]: column 1",
+                                         "format.severity_rules[2]: column ",
+                                         "format.fields.rename: ",
+                                         "format.filter: column 5"};
+    struct slsr_map_entry elements[] = {{(char *)"bad id", (char *)"a", (char *)"b"},
+                                        {(char *)"a@1", (char *)"p=q", (char *)"${}"},
+                                        {(char *)"origin", (char *)"ip", (char *)"${}"}};
+    struct slsr_map_entry map[] = {{NULL, (char *)"a", (char *)"lunch"},
+                                   {NULL, (char *)"b", (char *)"local1"}};
+    struct slsr_map_entry rename[] = {{NULL, (char *)"a", (char *)""}};
+    char *rules[] = {(char *)"x", (char *)"if a == 1 then err", (char *)"if a == then err"};
+    struct slsr_format_config c = format_settings();
+    struct heard h = {.count = 0};
+    struct slsr_err err = {0};
+    c.protocol = SLSR_RFC3164;
+    c.provenance = true;
+    c.structured_data = (struct slsr_map){elements, 3};
+    c.template_text = (char *)"x";
+    c.time_zone = (char *)"Mars/Phobos";
+    c.sep = (char *)"=";
+    c.hostname = (char *)"${a";
+    c.procid = (char *)"${}";
+    c.facility_map = (struct slsr_map){map, 2};
+    c.severity_rules = (struct slsr_texts){rules, 3};
+    c.rename = (struct slsr_map){rename, 1};
+    c.filter = (char *)"a ==";
+    assert_int_equal(format_judge(&c, hear, &h, &err), 0);
+    for (size_t i = 0; i < h.count; i++)
+        if (i >= sizeof(wanted) / sizeof(wanted[0]) || strstr(h.texts[i], wanted[i]) != h.texts[i])
+            fail_msg("%zu: %s", i, h.texts[i]);
+    assert_int_equal(h.count, sizeof(wanted) / sizeof(wanted[0]));
+    c = format_settings();
+    h.count = 0;
+    assert_int_equal(format_judge(&c, hear, &h, &err), 0);
+    assert_int_equal(h.count, 0);
+    c.body = SLSR_BODY_LEEF;
+    c.leef_version = SLSR_LEEF_2;
+    c.leef_delimiter = (char *)"a";
+    c.leef_vendor = (char *)"${";
+    c.leef_product = (char *)"${x|no}";
+    c.leef_attributes = (struct slsr_map){elements, 1};
+    c.leef_attributes.items[0] = (struct slsr_map_entry){NULL, (char *)"a b", (char *)"${"};
+    assert_int_equal(format_judge(&c, hear, &h, &err), 0);
+    assert_int_equal(h.count, 5);
+}
+
 static void levels(void **state)
 {
     (void)state;
@@ -463,6 +538,7 @@ int main(void)
         cmocka_unit_test(filters),
         cmocka_unit_test(slow_expression_keeps_the_log),
         cmocka_unit_test(mistakes_name_column_and_reason),
+        cmocka_unit_test(judge_says_every_mistake),
         cmocka_unit_test(levels),
         cmocka_unit_test(names_and_elements_from_the_log),
         cmocka_unit_test(selection),
