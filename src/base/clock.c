@@ -10,6 +10,7 @@
 static _Atomic bool frozen;
 static _Atomic int64_t frozen_wall_ms;
 static _Atomic int64_t frozen_mono_ms;
+static _Atomic int64_t frozen_suspended_ms;
 
 enum { LONGEST_POLL_MS = 60000, FROZEN_POLL_NS = 100 * 1000 };
 
@@ -46,6 +47,11 @@ int64_t clock_mono_ns(void)
     return frozen ? frozen_mono_ms * 1000000 : read_ns(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boot_ms(void)
+{
+    return frozen ? frozen_mono_ms + frozen_suspended_ms : read_ns(CLOCK_BOOTTIME) / 1000000;
+}
+
 void clock_freeze(int64_t wall_ms)
 {
     frozen_wall_ms = wall_ms;
@@ -57,6 +63,12 @@ void clock_wind(int64_t ms)
 {
     frozen_wall_ms += ms;
     frozen_mono_ms += ms;
+}
+
+void clock_suspend(int64_t ms)
+{
+    frozen_wall_ms += ms;
+    frozen_suspended_ms += ms;
 }
 
 static int frozen_poll(struct pollfd *fds, nfds_t count, int64_t until_ms)

@@ -29,7 +29,7 @@ int64_t group_holds_ms(const struct consume *group)
     const int64_t timeout = group->o.source->heartbeat_timeout_ms;
     const int64_t margin = timeout / 10 > 1000 ? timeout / 10 : timeout / 4;
 
-    return group->last_beat_ms + timeout - margin - clock_mono_ms();
+    return group->held_from_ms + timeout - margin - clock_boot_ms();
 }
 
 void group_hurry(struct consume *group)
@@ -159,6 +159,8 @@ static void learn_readonly(struct consume *g, struct client *client)
 static int beat(struct consume *g, struct client *client, struct slsr_err *err)
 {
     const int64_t sent = clock_mono_ms();
+    const int64_t sent_boot = clock_boot_ms();
+    const bool lapsed = group_holds_ms(g) <= 0;
     uint32_t *held = calloc(g->worker_count + 1, sizeof *held);
     uint32_t *ids = NULL;
     size_t count = 0;
@@ -171,7 +173,10 @@ static int beat(struct consume *g, struct client *client, struct slsr_err *err)
     rc = client_heartbeat(client, g->o.logstore, g->o.source->consumer_group, g->o.consumer, held,
                           g->worker_count, &ids, &count, err);
     if (rc == 0) {
+        if (lapsed) /* in between a shard may have been another's, who went on with it */
+            stop_workers(g, true);
         g->last_beat_ms = sent;
+        g->held_from_ms = sent_boot;
         apply(g, ids, count);
     } else if (slsr_err_class(rc) == SLSR_CLASS_LOST) {
         stop_workers(g, true); /* expired: drop everything, beat with [] once they are done */

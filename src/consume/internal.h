@@ -36,6 +36,7 @@ struct consume {
     struct memory *memory; /* shared by all consumers of the source */
     /* Sending time (monotonic ms) of the last heartbeat that the server answered well; 0 none. */
     _Atomic int64_t last_beat_ms;
+    _Atomic int64_t held_from_ms; /* the same by the clock that a suspended machine's server sees */
     _Atomic uint64_t pulled_logs, pulled_bytes, dead_logs, dropped_logs;
 };
 

@@ -263,6 +263,38 @@ static void trap_10_stalled_process_does_not_overwrite_its_successors_checkpoint
     world_teardown(&w);
 }
 
+/* The machine slept for longer than the group's time-out: timers stood still, the server's did not.
+ * A successor has had the shard, gone on and left. Whoever of ours wakes first, the worker or the
+ * heartbeat, the shard begins anew from where the successor stood. */
+static void slept(int64_t fetch_interval_ms)
+{
+    struct world w;
+
+    world_setup(&w, 1, 250);
+    w.source.fetch_interval_ms = fetch_interval_ms;
+    world_start(&w);
+    RUN_UNTIL(&w, everything_reported);
+    w.shards[0].next += 100;
+    cursor_text(FAKE_FIRST + 300, w.shards[0].checkpoint);
+    clock_suspend(90000);
+    RUN_UNTIL(&w, ends_reported);
+    world_stop(&w);
+    assert_int_equal(frames_spooled(&w), 250 + 50);
+    world_teardown(&w);
+}
+
+static void trap_10_a_machine_that_slept_has_lost_its_shards(void **state)
+{
+    (void)state;
+    slept(200);
+}
+
+static void trap_10_a_heartbeat_after_the_sleep_does_not_renew_what_was_lost(void **state)
+{
+    (void)state;
+    slept(30000);
+}
+
 static bool forced(struct world *w, const struct asked *q, struct answer *a)
 {
     (void)a;
@@ -530,6 +562,8 @@ int main(void)
             client_survives_heartbeat_hanging_its_time_limit_is_well_below_the_interval),
         cmocka_unit_test(trap_10_a_hanging_question_between_beats_costs_no_shard),
         cmocka_unit_test(trap_10_stalled_process_does_not_overwrite_its_successors_checkpoint),
+        cmocka_unit_test(trap_10_a_machine_that_slept_has_lost_its_shards),
+        cmocka_unit_test(trap_10_a_heartbeat_after_the_sleep_does_not_renew_what_was_lost),
         cmocka_unit_test(trap_10_checkpoints_are_unforced_and_under_our_name),
         cmocka_unit_test(not_match_drops_the_shard_and_discards_what_is_in_hand),
         cmocka_unit_test(trap_10_final_checkpoint_is_stored_before_leaving),
