@@ -75,6 +75,24 @@ static int fenced(struct run *r, struct slsr_err *err)
     return slsr_fail(err, SLSR_ESTOPPED, "the shard may be another consumer's");
 }
 
+/* The spool has refused a batch. The cursor has gone past it: the worker goes on with it or not at
+ * all. Nothing acknowledged is lost when it ends: SLS still has it. */
+static int submit_again(struct run *r, struct lane *lane, struct slsr_err *err)
+{
+    /* the wait before may have outlasted our hold */
+    while (!stopping(r) && fenced(r, err) == 0) {
+        const int rc =
+            slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, err);
+
+        lane->under_way = rc == 0;
+        if (rc == 0)
+            return 0;
+        shard_tell(r, rc, err);
+        shard_pause(r, rc);
+    }
+    return SLSR_ESTOPPED;
+}
+
 /* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
 int shard_settle(struct run *r, struct lane *lane)
 {
@@ -107,12 +125,9 @@ int shard_settle(struct run *r, struct lane *lane)
         } else {
             shard_pause(r, rc);
         }
-        if (stopping(r) || fenced(r, &err) != 0) /* the wait may have outlasted our hold */
-            return rc; /* nothing acknowledged is lost: SLS still has it */
-        rc = slsr_spool_submit(r->g->o.spool, &lane->ticket, &lane->batch, &lane->cp, &err);
+        rc = submit_again(r, lane, &err);
         if (rc != 0)
             return rc;
-        lane->under_way = true;
     }
 }
 
