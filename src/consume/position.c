@@ -113,9 +113,16 @@ int position_leap(struct run *r, struct slsr_err *err)
     if (rc != 0)
         return rc;
     rc = configured(r, to, err);
-    if (rc == 0 && (rc = keep_position(r, err)) != 0)
-        memcpy(r->cursor, from, sizeof r->cursor); /* try again as a whole */
-    if (rc == 0 && strcmp(from, r->cursor) != 0)
+    if (rc != 0)
+        return rc;
+    /* first: once the position is kept nothing else would tell of it. A second attempt at the same
+     * leap says nothing new. */
+    if (strcmp(from, r->cursor) != 0 && strcmp(from, r->leapt_from) != 0) {
         record_gap(r, from, to);
+        memcpy(r->leapt_from, from, sizeof r->leapt_from);
+    }
+    rc = keep_position(r, err);
+    if (rc != 0)
+        memcpy(r->cursor, from, sizeof r->cursor); /* try again as a whole */
     return rc;
 }

@@ -36,6 +36,7 @@ struct run {
     char durable[SLSR_CURSOR_MAX + 1];  /* committed locally */
     char free_to[SLSR_CURSOR_MAX + 1];  /* what SLS may hear: durable, or what is delivered of it */
     char reported[SLSR_CURSOR_MAX + 1]; /* confirmed by SLS */
+    char leapt_from[SLSR_CURSOR_MAX + 1]; /* no longer valid in SLS, and that is on record */
     struct pending pending[PENDING_MAX];
     size_t pending_count;
     bool end_reported; /* at a read-only end: told once, even if unchanged */
