@@ -119,8 +119,9 @@ struct slsr_control {
 int slsr_control_take(struct slsr_spool *spool, const char *target, struct slsr_control *out,
                       struct slsr_err *err);
 void slsr_control_free(struct slsr_control *control);
-/* Everything of `resend` below seq has been taken by the target. */
-int slsr_control_resent(struct slsr_spool *spool, const char *target, uint64_t from, uint64_t seq,
+/* These frames of `resend` have been taken by the target: they are ordered no longer. A long list
+ * takes several transactions; after a failure a part of it may still be ordered. */
+int slsr_control_resent(struct slsr_spool *spool, const char *target, const struct slsr_spans *sent,
                         struct slsr_err *err);
 
 #endif

@@ -22,23 +22,42 @@ struct resend {
     struct slsr_spans spans, between;
     struct slsr_stop stop;
     uint64_t struck; /* everything below is off the order */
+    size_t at;       /* first of the spans that reaches beyond it */
     uint64_t taken;  /* as last reported */
     int64_t struck_ms;
     pthread_t thread;
 };
 
+/* Only what was sent: what lies between may have been ordered meanwhile. */
 static void strike(struct resend *r, uint64_t taken)
 {
+    struct slsr_spans sent = {0};
     struct slsr_err err;
+    size_t at = r->at;
+    int rc = 0;
 
     if (taken <= r->struck)
         return;
-    if (slsr_control_resent(r->spool, r->target->name, r->struck, taken, &err) == 0)
+    for (; rc == 0 && at < r->spans.count && r->spans.items[at].from < taken; at++) {
+        const struct slsr_span *span = &r->spans.items[at];
+
+        if (!slsr_spans_add(&sent, span->from > r->struck ? span->from : r->struck,
+                            span->to < taken ? span->to : taken))
+            rc = slsr_fail(&err, SLSR_ENOMEM, "no memory to strike off what was sent");
+        if (span->to > taken)
+            break;
+    }
+    if (rc == 0)
+        rc = slsr_control_resent(r->spool, r->target->name, &sent, &err);
+    slsr_spans_free(&sent);
+    if (rc == 0) {
         r->struck = taken;
-    else
+        r->at = at;
+    } else {
         diag(SLSR_LOG_WARNING, "send",
              "target %s: %s; frames that were sent again may be sent once more", r->target->name,
              err.text);
+    }
 }
 
 static void report(void *ctx, const struct slsr_target_state *state)

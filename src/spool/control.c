@@ -407,19 +407,28 @@ void slsr_control_free(struct slsr_control *control)
     slsr_spans_free(&control->resend);
 }
 
-int slsr_control_resent(struct slsr_spool *spool, const char *target, uint64_t from, uint64_t seq,
+/* A piece of the spans, from *at. */
+static int resent_piece(struct slsr_spool *spool, const char *target, const struct slsr_spans *sent,
+                        size_t *at, struct slsr_err *err)
+{
+    const size_t end = sent->count - *at > PIECE ? *at + PIECE : sent->count;
+    MDB_txn *txn;
+    int rc = books_begin(spool, true, &txn, err);
+
+    if (rc != 0)
+        return rc;
+    for (; rc == 0 && *at < end; ++*at)
+        rc = marks_remove(spool, txn, SLSR_MARK_RESEND, target, sent->items[*at]);
+    return failed(spool, books_end(txn, rc), err);
+}
+
+int slsr_control_resent(struct slsr_spool *spool, const char *target, const struct slsr_spans *sent,
                         struct slsr_err *err)
 {
-    MDB_txn *txn;
-    int rc;
+    size_t at = 0;
+    int rc = 0;
 
-    if (from >= seq)
-        return 0;
-    rc = books_begin(spool, true, &txn, err);
-    if (rc == 0)
-        rc = failed(spool,
-                    books_end(txn, marks_remove(spool, txn, SLSR_MARK_RESEND, target,
-                                                (struct slsr_span){from, seq})),
-                    err);
+    while (rc == 0 && at < sent->count)
+        rc = resent_piece(spool, target, sent, &at, err);
     return rc;
 }

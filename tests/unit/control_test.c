@@ -448,7 +448,8 @@ static void stored_orders_are_taken_over(void **state)
     assert_int_equal(control.resend.items[2].from, 300);
     assert_int_equal(control.resend.items[2].to, 301); /* the rest is the live cursor's */
     slsr_control_free(&control);
-    assert_int_equal(slsr_control_resent(spool, "siem", 101, 151, &err), 0);
+    const struct slsr_spans sent = {&(struct slsr_span){101, 151}, 1, 1};
+    assert_int_equal(slsr_control_resent(spool, "siem", &sent, &err), 0);
     assert_int_equal(slsr_control_take(spool, "siem", &control, &err), 0);
     assert_int_equal(control.resend.count, 2);
     slsr_control_free(&control);
