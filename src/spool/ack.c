@@ -282,6 +282,16 @@ static void put_back(struct slsr_spool *spool, const struct dirty *dirty)
     pthread_mutex_unlock(&spool->lock);
 }
 
+static bool is_known(struct slsr_spool *spool, const char *name)
+{
+    bool known;
+
+    pthread_mutex_lock(&spool->lock);
+    known = find_target(spool, name) != NULL;
+    pthread_mutex_unlock(&spool->lock);
+    return known;
+}
+
 static int store(struct slsr_spool *spool, struct dirty *dirty)
 {
     MDB_txn *txn = NULL;
@@ -292,7 +302,10 @@ static int store(struct slsr_spool *spool, struct dirty *dirty)
         MDB_val key = {strlen(dirty->targets[i].name), dirty->targets[i].name};
         MDB_val data = {layout_put_target(value, &dirty->targets[i]), value};
 
-        rc = mdb_put(txn, spool->ack_targets, &key, &data, 0);
+        /* Forgotten since it was collected: stays so. Forgotten from now on: `forget` waits for
+         * this transaction and deletes the record behind it. */
+        if (is_known(spool, dirty->targets[i].name))
+            rc = mdb_put(txn, spool->ack_targets, &key, &data, 0);
     }
     for (size_t i = 0; rc == 0 && i < dirty->note_count; i++) {
         MDB_val key = {strlen(dirty->notes[i].key), dirty->notes[i].key};
@@ -456,21 +469,19 @@ int slsr_spool_target_add(struct slsr_spool *spool, const char *name, struct sls
 }
 
 /* Removes a target's record; the caller has taken it out of the table. */
-static int forget(struct slsr_spool *spool, const char *name)
+static int forget(struct slsr_spool *spool, const char *name, struct slsr_err *err)
 {
     MDB_val key = {strlen(name), (void *)(uintptr_t)name};
-    MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(spool->ack_env, NULL, 0, &txn);
+    MDB_txn *txn;
+    int rc = books_begin(spool, true, &txn, err);
 
-    if (rc == 0)
-        rc = mdb_del(txn, spool->ack_targets, &key, NULL);
+    if (rc != 0)
+        return rc;
+    rc = mdb_del(txn, spool->ack_targets, &key, NULL);
     if (rc == 0 || rc == MDB_NOTFOUND)
         rc = control_forget(spool, txn, name);
-    if (rc == 0)
-        return mdb_txn_commit(txn);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return rc;
+    rc = books_end(txn, rc);
+    return rc == 0 ? 0 : env_fail(err, rc, "cannot forget target %s", name);
 }
 
 int slsr_spool_targets_keep(struct slsr_spool *spool, const char *const *names, size_t count,
@@ -504,9 +515,7 @@ int slsr_spool_targets_keep(struct slsr_spool *spool, const char *const *names, 
         diag(SLSR_LOG_WARNING, "spool",
              "target %s is no longer configured: its position (frame %llu) is forgotten", gone,
              (unsigned long long)out.acked);
-        rc = forget(spool, gone);
-        if (rc != 0)
-            return env_fail(err, rc, "cannot forget target %s", gone);
+        rc = forget(spool, gone, err);
     }
     return rc;
 }
