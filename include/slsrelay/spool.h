@@ -232,6 +232,8 @@ struct slsr_spool_stat {
     bool full; /* writer: at its limit now */
 };
 int slsr_spool_stat(struct slsr_spool *spool, struct slsr_spool_stat *out, struct slsr_err *err);
+/* The writer is at its limit now, as in stat; cheap. Any thread. */
+bool slsr_spool_full(struct slsr_spool *spool);
 /* Frames, wire bytes and the arrival time of the first frame from seq to the newest. */
 int slsr_spool_backlog(struct slsr_spool *spool, uint64_t seq, uint64_t *frames, uint64_t *bytes,
                        int64_t *arrival_ms, struct slsr_err *err);

@@ -51,8 +51,34 @@ static int compare(const void *a, const void *b)
     return (x->shard > y->shard) - (x->shard < y->shard);
 }
 
+/* While the spool is full nobody gives memory back, and who waits for it is as stuck as those that
+ * wait for room: with their note, or with one of its own when they read another logstore. Under the
+ * lock. */
+static void share_cause(const struct consume *g, struct consume_figures *out, bool full)
+{
+    static const char text[] = "the spool is full: pulling waits until a target takes frames, the "
+                               "disk has room or the limits are raised";
+    const char *cause = text;
+
+    for (size_t i = 0; i < g->worker_count; i++)
+        if (strcmp(g->workers[i]->note.state, consume_state(SLSR_EFULL)) == 0)
+            cause = g->workers[i]->note.error;
+    for (size_t i = 0; full && i < g->worker_count; i++) {
+        struct consume_note *note = &out->shards[i].note;
+        const int64_t waits_ms = g->workers[i]->waits_ms;
+
+        if (waits_ms == 0 || note->error[0] != '\0')
+            continue;
+        snprintf(note->state, sizeof note->state, "%s", consume_state(SLSR_EFULL));
+        snprintf(note->error, sizeof note->error, "%s", cause);
+        note->since_ms = waits_ms;
+    }
+}
+
 int consume_figures(struct consume *g, struct consume_figures *out, struct slsr_err *err)
 {
+    const bool full = slsr_spool_full(g->o.spool);
+
     *out = (struct consume_figures){.beat_age_ms = -1};
     snprintf(out->project, sizeof out->project, "%s", g->stream.project);
     snprintf(out->logstore, sizeof out->logstore, "%s", g->stream.logstore);
@@ -78,6 +104,8 @@ int consume_figures(struct consume *g, struct consume_figures *out, struct slsr_
                                            .pulled_to_ms = w->pulled_to_ms,
                                            .note = w->note};
     }
+    if (out->shards != NULL)
+        share_cause(g, out, full);
     pthread_mutex_unlock(&g->lock);
     if (out->shards == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for the figures of %s", g->stream.logstore);

@@ -19,6 +19,7 @@ struct worker {
     _Atomic bool done;     /* the thread has finished completely */
     _Atomic int64_t lag_s;
     _Atomic int64_t pulled_to_ms;
+    _Atomic int64_t waits_ms; /* wall clock: since when for memory of other workers; 0: not */
     struct consume_note note; /* under group->lock */
 };
 

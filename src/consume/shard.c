@@ -258,6 +258,17 @@ static void adapt_count(struct run *r, const struct client_pull *pull)
     r->last_raw = raw;
 }
 
+/* Waits for memory that other workers hold; figures.c tells what keeps those. */
+static int wait_for_memory(struct run *r, int64_t want, bool decode, struct slsr_err *err)
+{
+    int rc;
+
+    r->w->waits_ms = clock_wall_ms();
+    rc = memory_take(r->g->memory, &r->w->stop, &r->held, want, decode, err);
+    r->w->waits_ms = 0;
+    return rc;
+}
+
 /* Tokens for a pull like the last one. */
 static int reserve(struct run *r, struct slsr_err *err)
 {
@@ -271,7 +282,7 @@ static int reserve(struct run *r, struct slsr_err *err)
     if (rc != 0)
         return rc;
     buffers_shed(r);
-    return memory_take(r->g->memory, &r->w->stop, &r->held, want, false, err);
+    return wait_for_memory(r, want, false, err);
 }
 
 /* Many shards are busy: while this one waits for its next pull, another decodes into its buffers.
@@ -301,7 +312,7 @@ static int digest(struct run *r, const struct client_pull *pull, struct slsr_err
 
     r->body_max = (int64_t)pull->body.n > r->body_max ? (int64_t)pull->body.n : r->body_max;
     want = want > r->held ? want : r->held;
-    rc = memory_take(r->g->memory, &r->w->stop, &r->held, want, true, err);
+    rc = wait_for_memory(r, want, true, err);
     if (rc != 0)
         return rc;
     rc = take(r, pull, err);

@@ -104,6 +104,16 @@ static int tail_of(struct slsr_spool *spool, uint64_t *next, uint64_t *bytes, in
     }
 }
 
+bool slsr_spool_full(struct slsr_spool *spool)
+{
+    bool full;
+
+    pthread_mutex_lock(&spool->lock);
+    full = spool->full;
+    pthread_mutex_unlock(&spool->lock);
+    return full;
+}
+
 int slsr_spool_stat(struct slsr_spool *spool, struct slsr_spool_stat *out, struct slsr_err *err)
 {
     struct layout_index index;
