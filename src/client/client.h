@@ -43,6 +43,16 @@ struct client_checkpoint {
     char consumer[SLSR_NAME_MAX + 1];
 };
 
+/* Where calls of this source go to; no network. */
+struct client_place {
+    bool https;
+    char host[520]; /* name or address really connected to, without brackets */
+    int port;
+    char name[520]; /* that its certificate has to bear: project and endpoint */
+};
+/* SLSR_ECONFIG as client_open. */
+int client_place_of(struct client_place *out, const struct slsr_source_config *source,
+                    struct slsr_err *err);
 /* consumer: for the User-Agent "sls-relay/<version> <group>/<consumer>"; NULL outside a group.
  * SLSR_ECONFIG for an endpoint that is no URL. Opens no connection yet. */
 int client_open(struct client **out, const struct slsr_source_config *source, const char *consumer,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/client.h"
 #include "client/endpoint.h"
 
 struct authority {
@@ -207,4 +208,26 @@ int endpoint_parse(struct endpoint *out, const struct slsr_source_config *source
              at.host, port);
     rc = choose_signature(out, source, at.host, err);
     return rc != 0 ? rc : choose_connection(out, source, &at, port, err);
+}
+
+int client_place_of(struct client_place *out, const struct slsr_source_config *source,
+                    struct slsr_err *err)
+{
+    struct endpoint endpoint;
+    int rc = endpoint_parse(&endpoint, source, err);
+    const char *colon, *host = endpoint.place;
+    size_t n;
+
+    if (rc != 0)
+        return rc;
+    colon = strrchr(endpoint.place, ':'); /* there is always one: see choose_connection */
+    n = (size_t)(colon - host);
+    if (host[0] == '[') {
+        host++;
+        n -= 2;
+    }
+    *out = (struct client_place){.https = endpoint.https, .port = (int)strtol(colon + 1, NULL, 10)};
+    snprintf(out->host, sizeof out->host, "%.*s", (int)n, host);
+    snprintf(out->name, sizeof out->name, "%.*s", (int)strcspn(endpoint.host, ":"), endpoint.host);
+    return 0;
 }

@@ -205,8 +205,8 @@ static void tell(struct consume *g, int rc, int *last, const struct slsr_err *er
         diag(SLSR_LOG_ERROR, "consume", "%s/%s: %s%s", g->stream.project, g->stream.logstore,
              err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else if (*last != 1)
-        diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again, after %u failures",
-             g->stream.project, g->stream.logstore, g->failed);
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s: SLS answers again, after %u failure%s",
+             g->stream.project, g->stream.logstore, g->failed, g->failed == 1 ? "" : "s");
     if (rc == 0)
         g->failed = 0;
     *last = rc;

@@ -46,8 +46,9 @@ void shard_tell(struct run *r, int rc, const struct slsr_err *err)
              "%s/%s shard %u: %s%s", r->stream.project, r->stream.logstore, r->stream.shard,
              err->text, strstr(err->text, "again") != NULL ? "" : "; will try again");
     else
-        diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: goes on after %u failures",
-             r->stream.project, r->stream.logstore, r->stream.shard, r->failed);
+        diag(SLSR_LOG_NOTICE, "consume", "%s/%s shard %u: goes on after %u failure%s",
+             r->stream.project, r->stream.logstore, r->stream.shard, r->failed,
+             r->failed == 1 ? "" : "s");
     if (rc == 0)
         r->failed = 0;
     r->last_error = rc;

@@ -41,25 +41,6 @@ static void step(struct probe *probe, const char *what, const char *where, int r
     probe->began_ns = clock_mono_ns();
 }
 
-/* host, port of "scheme://host[:port][/]" or "host:port". False: not that. */
-static bool address_of(const char *text, char *host, size_t size, int *port)
-{
-    const char *mark = strstr(text, "://");
-    const char *start = mark != NULL ? mark + 3 : text;
-    const size_t n = strcspn(start, start[0] == '[' ? "]/" : ":/");
-    const char *rest = start + n + (start[n] == ']');
-    const size_t skip = start[0] == '[';
-
-    *port = mark != NULL && strncmp(text, "http:", 5) == 0 ? 80 : 443;
-    if (n - skip >= size || n <= skip)
-        return false;
-    memcpy(host, start + skip, n - skip);
-    host[n - skip] = '\0';
-    if (*rest == ':')
-        *port = (int)strtol(rest + 1, NULL, 10);
-    return *port > 0 && *port < 65536;
-}
-
 /* The steps "resolve" and "connect"; false when one of them failed. */
 static bool probe_reach(struct probe *probe, const char *what, const char *host, int port,
                         int timeout_ms)
@@ -84,24 +65,6 @@ static bool probe_reach(struct probe *probe, const char *what, const char *host,
     }
     reach_fini(&reach);
     return rc == 0;
-}
-
-/* Behind a proxy neither the name nor the port of the service is ours to reach. */
-static bool probe_endpoint(struct probe *probe, const struct slsr_source_config *source)
-{
-    char host[300];
-    char full[600];
-    int port;
-
-    if (source->proxy != NULL)
-        return true;
-    if (source->connect_to != NULL)
-        return !address_of(source->connect_to, host, sizeof host, &port) ||
-               probe_reach(probe, "SLS", host, port, REACH_MS);
-    if (!address_of(source->endpoint, host, sizeof host, &port))
-        return true;
-    snprintf(full, sizeof full, "%s.%s", source->project, host);
-    return probe_reach(probe, "SLS", full, port, REACH_MS);
 }
 
 /* The service's Date header against our clock, known once it has answered. */
@@ -138,37 +101,28 @@ static void say_certificate(char *out, size_t size, const struct slsr_probe *see
 }
 
 /* The service's TLS alone, by the same rules as a target's: the names and the authority. */
-static void probe_service_tls(struct probe *probe, const struct slsr_source_config *source)
+static void probe_service_tls(struct probe *probe, const struct slsr_source_config *source,
+                              struct client_place *place)
 {
     struct slsr_target_config target;
     struct slsr_probe seen = {0};
     struct slsr_err err = {0};
-    char host[300];
-    char name[400];
-    char to[300];
     char where[600];
-    int port;
-    int own_port;
     int rc;
 
-    if (source->proxy != NULL || strncmp(source->endpoint, "http:", 5) == 0 ||
-        !address_of(source->endpoint, host, sizeof host, &port))
+    if (!place->https)
         return;
-    snprintf(name, sizeof name, "%s.%s", source->project, host);
-    snprintf(to, sizeof to, "%s", "");
-    if (source->connect_to != NULL && address_of(source->connect_to, to, sizeof to, &own_port))
-        port = own_port;
     if (slsr_target_from_url(&target, "tls://service:443", &err) != 0)
         return;
     free(target.host);
-    target.host = strdup(to[0] != '\0' ? to : name);
-    target.port = port;
-    target.tls.server_name = name; /* borrowed: slsr_target_free leaves it alone */
+    target.host = strdup(place->host);
+    target.port = place->port;
+    target.tls.server_name = place->name; /* borrowed: slsr_target_free leaves it alone */
     target.tls.ca_file = source->ca_file;
     rc = target.host == NULL ? slsr_fail(&err, SLSR_ENOMEM, "out of memory")
                              : slsr_deliver_probe(&target, NULL, &seen, &err);
     say_certificate(where, sizeof where, &seen);
-    step(probe, "SLS: TLS", where[0] != '\0' ? where + 2 : name, rc, &err);
+    step(probe, "SLS: TLS", where[0] != '\0' ? where + 2 : place->name, rc, &err);
     target.tls.server_name = target.tls.ca_file = NULL;
     slsr_target_free(&target);
 }
@@ -176,13 +130,22 @@ static void probe_service_tls(struct probe *probe, const struct slsr_source_conf
 static void probe_source(struct probe *probe, const struct slsr_source_config *source)
 {
     struct client *client = NULL;
+    struct client_place place;
     struct slsr_err err = {0};
     int rc;
 
     probe->began_ns = clock_mono_ns();
-    if (!probe_endpoint(probe, source))
+    rc = client_place_of(&place, source, &err);
+    if (rc != 0) {
+        step(probe, "SLS endpoint", source->endpoint, rc, &err);
         return;
-    probe_service_tls(probe, source);
+    }
+    /* Behind a proxy neither the name nor the port of the service is ours to reach. */
+    if (source->proxy == NULL) {
+        if (!probe_reach(probe, "SLS", place.host, place.port, REACH_MS))
+            return;
+        probe_service_tls(probe, source, &place);
+    }
     rc = client_open(&client, source, NULL, NULL, &err);
     if (rc != 0) {
         step(probe, "SLS endpoint", source->endpoint, rc, &err);

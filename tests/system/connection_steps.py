@@ -5,6 +5,7 @@ The service stands behind TLS with a certificate of a test authority, the target
 the same. The table shows for both who the certificate names and how long it is good. Then the
 authority is another one: that step fails with the reason and exit 69, the others still show.
 """
+import re
 import socket
 import ssl
 import threading
@@ -78,6 +79,16 @@ def test(rig):
     check(good.count("certificate of /CN=") == 2 and good.count(" days)") == 2,
           "a certificate is not named with its end")
     check(KEY[1] not in good, "the secret is in the table")
+    # A bare address has no project in front when it is looked up: the relay connects to it itself.
+    taker = rig.start_sink("--discard").port
+    for endpoint in (f"http://127.0.0.1:{rig.sim_port}", f"HTTP://localhost:{rig.sim_port}/",
+                     f"127.0.0.1:{front.port}"):
+        config = rig.config(taker, source__endpoint=endpoint,
+                            source__connect_to=None, source__ca_file=kit.ca)
+        plain = endpoint.lower().startswith("http:")
+        said = rig.run("sls-relay", "-c", config, "--test-connection", code=0 if plain else 69).stdout
+        check(re.search(r"^ok       SLS: connect .* port \d+$", said, re.M), f"{endpoint}:\n{said}")
+        check(("SLS: TLS" not in said) == plain, f"TLS or not, of {endpoint}:\n{said}")
     bad = probe(other.ca, 69)
     failed = [line for line in bad.splitlines() if line.startswith("FAILED")]
     check(any("SLS: TLS" in line for line in failed), f"TLS did not fail:\n{bad}")
