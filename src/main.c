@@ -167,37 +167,43 @@ static int parse(int argc, char **argv, struct arguments *a)
     return rc < 0 && optind < argc ? usage("unexpected argument", argv[optind]) : rc;
 }
 
+static const char *file_name(const struct arguments *a)
+{
+    return a->file != NULL ? a->file : "/etc/sls-relay/sls-relay.json";
+}
+
 /* Prints the problems; true when one of them is a refusal. */
 static bool print_problems(const struct arguments *a, const struct slsr_config_problems *problems)
 {
-    const char *file = a->file != NULL ? a->file : "/etc/sls-relay/sls-relay.json";
+    char line[SLSR_CONFIG_LINE];
     bool bad = false;
 
     for (size_t i = 0; i < problems->count; i++) {
         const struct slsr_config_problem *p = &problems->items[i];
 
-        if (p->line > 0)
-            fprintf(stderr, "sls-relay: %s%s, line %d of %s: %s\n", p->warning ? "warning: " : "",
-                    p->path, p->line, file, p->text);
-        else
-            fprintf(stderr, "sls-relay: %s%s: %s\n", p->warning ? "warning: " : "", p->path,
-                    p->text);
+        slsr_config_problem_text(p, file_name(a), line);
+        fprintf(stderr, "sls-relay: %s%s\n", p->warning ? "warning: " : "", line);
         bad = bad || !p->warning;
     }
     return bad;
 }
 
-/* Where this run's settings come from. --print-config shows also what the formatter would refuse.
- */
-static struct slsr_config_from whence(const struct arguments *a, bool need_relay)
+/* Loads and asks those who use the settings. --print-config shows also what they would refuse. */
+static int load(const struct arguments *a, bool need_relay, struct slsr_config **out,
+                struct slsr_config_problems *problems, struct slsr_err *err)
 {
-    return (struct slsr_config_from){
+    const struct slsr_config_from from = {
         .file = a->file,
         .sets = a->sets,
         .set_count = a->set_count,
         .need_relay = need_relay,
         .judge = a->mode != MODE_PRINT ? relay_judge_format : NULL,
     };
+    const int rc = slsr_config_load_from(out, &from, problems, err);
+
+    if (rc == 0 && need_relay)
+        relay_check(*out, problems);
+    return rc;
 }
 
 /* The settings anew for HUP, from the same places; problems go to the diagnostics. */
@@ -206,19 +212,15 @@ static int load_again(void *ctx, struct slsr_config **out)
     const struct arguments *a = ctx;
     struct slsr_config_problems problems = {0};
     struct slsr_err err = {0};
+    char line[SLSR_CONFIG_LINE];
     bool bad = false;
-    const struct slsr_config_from from = whence(a, true);
-    int rc = slsr_config_load_from(out, &from, &problems, &err);
+    const int rc = load(a, true, out, &problems, &err);
 
     for (size_t i = 0; i < problems.count; i++) {
         const struct slsr_config_problem *p = &problems.items[i];
 
-        if (p->line > 0)
-            diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s, line %d: %s",
-                 p->path, p->line, p->text);
-        else
-            diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s: %s", p->path,
-                 p->text);
+        slsr_config_problem_text(p, file_name(a), line);
+        diag(p->warning ? SLSR_LOG_WARNING : SLSR_LOG_ERROR, "config", "%s", line);
         bad = bad || !p->warning;
     }
     if (rc != 0 && !bad)
@@ -264,7 +266,6 @@ int main(int argc, char **argv)
     struct arguments a = {.preview = 10};
     struct slsr_config *config = NULL;
     struct slsr_config_problems problems = {0};
-    struct slsr_config_from from;
     struct slsr_err err = {0};
     bool bad;
     int rc;
@@ -273,8 +274,7 @@ int main(int argc, char **argv)
     rc = parse(argc, argv, &a);
     if (rc >= 0)
         return rc;
-    from = whence(&a, a.mode != MODE_PREVIEW_FILE && a.mode != MODE_PRINT);
-    rc = slsr_config_load_from(&config, &from, &problems, &err);
+    rc = load(&a, a.mode != MODE_PREVIEW_FILE && a.mode != MODE_PRINT, &config, &problems, &err);
     bad = print_problems(&a, &problems);
     slsr_config_problems_free(&problems);
     if (rc == 0 && bad)

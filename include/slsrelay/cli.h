@@ -16,8 +16,5 @@ enum { SLSR_CLI_TEXT = 200 };
  */
 void slsr_cli_refused(char out[SLSR_CLI_TEXT], int answer, const struct option *table,
                       char *const *argv);
-/* An argument as it may be shown: printable ASCII and UTF-8, everything else as '?', at most
- * size - 1 bytes. Returns out. */
-const char *slsr_cli_plain(char *out, size_t size, const char *text);
 
 #endif

@@ -228,6 +228,7 @@ struct slsr_config {
     char *metrics_listen;
     char **metrics_hosts; /* names, besides our own, that a request may ask for by Host */
     size_t metrics_host_count;
+    struct slsr_config_places *places; /* where each of them stands, see slsr_config_blame */
 };
 
 /* Where a value came from, and what is wrong with it. */
@@ -270,6 +271,20 @@ int slsr_config_load_from(struct slsr_config **out, const struct slsr_config_fro
                           struct slsr_config_problems *problems, struct slsr_err *err);
 void slsr_config_free(struct slsr_config *config); /* wipes secrets */
 void slsr_config_problems_free(struct slsr_config_problems *problems);
+/* One more problem of a setting, found by whoever uses it: where it stands is known from the load.
+ * setting: its path such as "format.cef.name" or "sources[0].region", keys of maps as in
+ * format.severity_map["odd key"]. text: without the path. Sorts the problems again. */
+void slsr_config_blame(const struct slsr_config *config, struct slsr_config_problems *problems,
+                       bool warning, const char *setting, const char *text);
+/* "$.metrics.listen, line 7": for a sentence of one's own. The line is left out where it does not
+ * come from the file. */
+enum { SLSR_CONFIG_WHERE = 200 };
+void slsr_config_where(const struct slsr_config *config, const char *setting,
+                       char out[SLSR_CONFIG_WHERE]);
+/* The problem as one line, "$.log.level, line 3 of FILE: must be ..."; file may be NULL. */
+enum { SLSR_CONFIG_LINE = 720 };
+void slsr_config_problem_text(const struct slsr_config_problem *problem, const char *file,
+                              char out[SLSR_CONFIG_LINE]);
 /* Effective settings as indented JSON, secrets as "***". */
 int slsr_config_print(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 

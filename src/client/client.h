@@ -50,7 +50,8 @@ struct client_place {
     int port;
     char name[520]; /* that its certificate has to bear: project and endpoint */
 };
-/* SLSR_ECONFIG as client_open. */
+/* SLSR_ECONFIG as client_open; the sentence begins with the setting: "source.signature is v4 but
+ * ...". */
 int client_place_of(struct client_place *out, const struct slsr_source_config *source,
                     struct slsr_err *err);
 /* consumer: for the User-Agent "sls-relay/<version> <group>/<consumer>"; NULL outside a group.

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "config/load.h"
+#include "slsrelay/plain.h"
 
 static const char default_file[] = "/etc/sls-relay/sls-relay.json";
 
@@ -40,7 +41,7 @@ static void syntax_problem(struct config_load *load, const json_error_t *error)
     char text[JSON_ERROR_TEXT_LENGTH];
     char *near;
 
-    config_plain(text, sizeof text, error->text);
+    slsr_plain(text, sizeof text, error->text);
     near = strstr(text, " near ");
     if (near != NULL)
         *near = '\0';
@@ -113,7 +114,7 @@ static void unknown_key(struct config_load *load, const char *prefix, const char
 {
     char nearest[64], plain[64];
 
-    config_plain(plain, sizeof plain, key);
+    slsr_plain(plain, sizeof plain, key);
     options_nearest(prefix, plain, nearest, sizeof nearest);
     if (nearest[0] != '\0')
         config_problem(load, path, "\"%s\" is unknown: did you mean \"%s\"?", plain, nearest);
@@ -353,6 +354,8 @@ int slsr_config_load_from(struct slsr_config **out, const struct slsr_config_fro
         rc = slsr_fail(err, SLSR_ENOMEM, "configuration: out of memory");
     else if (rc == 0 && load.has_error)
         rc = refuse(problems, err);
+    if (rc == 0 && !config_places_keep(&load))
+        rc = slsr_fail(err, SLSR_ENOMEM, "configuration: out of memory");
     if (rc == 0) {
         *out = load.config;
         load.config = NULL; /* the caller's now */
@@ -391,6 +394,7 @@ void slsr_config_free(struct slsr_config *config)
     }
     free(config->sources);
     free(config->targets);
+    config_places_free(config->places);
     free(config);
 }
 

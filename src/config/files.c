@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/load.h"
+#include "slsrelay/plain.h"
 
 static void look(struct config_load *load, const char *area, const char *key, const char *file)
 {
@@ -19,7 +20,7 @@ static void look(struct config_load *load, const char *area, const char *key, co
         return;
     failed = errno;
     (void)config_path_key(path, area, key);
-    config_plain(plain, sizeof plain, file);
+    slsr_plain(plain, sizeof plain, file);
     config_warning(load, path, "%s cannot be read here: %s: look at the name and at its rights",
                    plain, strerror(failed));
 }

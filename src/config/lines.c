@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "slsrelay/plain.h"
 
 enum { DEPTH_MAX = 6 }; /* the deepest key is targets[0].tls.fingerprints[0]: 4 */
 
@@ -206,7 +207,7 @@ int config_lines_find(const struct config_lines *lines, const char *path)
     size_t n;
     int line;
 
-    config_plain(shorter, sizeof shorter, path);
+    slsr_plain(shorter, sizeof shorter, path);
     n = strlen(shorter);
     for (;;) {
         line = find_exact(lines, shorter);

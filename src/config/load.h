@@ -35,6 +35,14 @@ struct config_override {
     char origin[32]; /* "SLS_PROJECT", "--set" */
 };
 
+/* What is kept of a load, for what shows only later. */
+struct slsr_config_places {
+    struct config_lines lines;
+    struct config_override *overrides;
+    size_t override_count;
+    bool plural; /* `sources` stands in the settings, not `source` */
+};
+
 struct config_load {
     struct slsr_config *config;
     struct slsr_config_problems *problems;
@@ -53,8 +61,6 @@ struct config_load {
 /* "$.a" + key -> "$.a.key" (or $.a["odd key"]); false when it was cut. out != base. */
 bool config_path_key(char out[CONFIG_PATH], const char *base, const char *key);
 bool config_path_index(char out[CONFIG_PATH], const char *base, size_t index);
-/* Text from outside made fit for one line: control bytes as '?', at most size - 1 bytes. */
-void config_plain(char *out, size_t size, const char *text);
 void config_problem(struct config_load *load, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void config_warning(struct config_load *load, const char *path, const char *fmt, ...)
@@ -99,6 +105,11 @@ void config_many_set(struct config_load *load, const struct option *option, void
 /* null for other kinds */
 json_t *config_many_get(const struct option *option, const void *area);
 void config_many_free(const struct option *option, void *area);
+
+/* --- blame.c --- */
+/* Moves the places into the config. False: out of memory, they stay. */
+bool config_places_keep(struct config_load *load);
+void config_places_free(struct slsr_config_places *places); /* NULL is fine */
 
 /* --- secrets.c --- */
 #define CONFIG_MASK "***"

@@ -9,25 +9,9 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "slsrelay/plain.h"
 
 enum { TEXT_MAX = sizeof(((struct slsr_config_problem *)0)->text) };
-
-void config_plain(char *out, size_t size, const char *text)
-{
-    size_t n = 0;
-
-    while (text[n] != '\0' && n + 1 < size) {
-        unsigned char c = (unsigned char)text[n];
-
-        out[n] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-        n++;
-    }
-    /* Do not end within a UTF-8 sequence. */
-    if (text[n] != '\0')
-        while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
-            n--;
-    out[n] = '\0';
-}
 
 static bool key_is_plain(const char *key)
 {
@@ -41,12 +25,10 @@ bool config_path_key(char out[CONFIG_PATH], const char *base, const char *key)
     char plain[CONFIG_PATH];
     int n;
 
-    if (key_is_plain(key)) {
+    if (key_is_plain(key))
         n = snprintf(out, CONFIG_PATH, "%s.%s", base, key);
-    } else {
-        config_plain(plain, sizeof plain, key);
-        n = snprintf(out, CONFIG_PATH, "%s[\"%s\"]", base, plain);
-    }
+    else
+        n = snprintf(out, CONFIG_PATH, "%s[\"%s\"]", base, slsr_plain(plain, sizeof plain, key));
     return n >= 0 && n < CONFIG_PATH;
 }
 

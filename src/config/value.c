@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "config/load.h"
+#include "slsrelay/plain.h"
 
 #include "base/secret.h"
 
@@ -219,7 +220,7 @@ static void set_enum(struct config_load *load, const struct option *option, void
     if (option->kind == OPT_CODE)
         config_problem(load, path, "must be 0..%d or one of %s", top, names);
     else if (text != NULL) {
-        config_plain(shown, sizeof shown, text);
+        slsr_plain(shown, sizeof shown, text);
         config_problem(load, path, "\"%s\" is unknown: must be %s", shown, names);
     } else
         config_problem(load, path, "must be %s", names);

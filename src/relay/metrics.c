@@ -295,11 +295,10 @@ static int open_socket(const char *listen_on, int *out, struct slsr_err *err)
     int failed = 0;
 
     if (!split(listen_on, host, port))
-        return slsr_fail(err, SLSR_ECONFIG, "metrics.listen %s: must be HOST:PORT", listen_on);
+        return slsr_fail(err, SLSR_ECONFIG, "%s must be HOST:PORT", listen_on);
     failed = getaddrinfo(host, port, &hints, &list);
     if (failed != 0)
-        return slsr_fail(err, SLSR_ECONFIG, "metrics.listen %s: %s", listen_on,
-                         gai_strerror(failed));
+        return slsr_fail(err, SLSR_ECONFIG, "%s: %s", listen_on, gai_strerror(failed));
     for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
         fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&

@@ -9,7 +9,6 @@
 #include "relay/relay.h"
 
 #include "client/client.h"
-#include "format/format.h"
 
 #include "slsrelay/deliver.h"
 
@@ -199,12 +198,4 @@ int relay_test_connection(const struct slsr_config *config, FILE *out, struct sl
         step(&probe, what, where, rc, &why);
     }
     return probe.first;
-}
-
-int relay_judge_format(const struct slsr_format_config *format,
-                       void (*say)(void *ctx, const char *text), void *ctx)
-{
-    struct slsr_err err = {0};
-
-    return format_judge(format, say, ctx, &err);
 }

@@ -306,6 +306,17 @@ static void wind_down(struct relay *relay)
     }
 }
 
+/* A setting that only the start can judge: with the place where it stands. */
+static int placed(const struct relay *relay, int rc, const char *setting, struct slsr_err *err)
+{
+    char where[SLSR_CONFIG_WHERE];
+
+    if (rc != SLSR_ECONFIG)
+        return rc;
+    slsr_config_where(relay->config, setting, where);
+    return slsr_wrap(err, rc, "%s", where);
+}
+
 static int start(struct relay *relay, struct slsr_err *err)
 {
     int rc = catch_signals(relay, err);
@@ -315,7 +326,9 @@ static int start(struct relay *relay, struct slsr_err *err)
     if (rc == 0)
         rc = slsr_stop_init(&relay->abort, err);
     if (rc == 0)
-        rc = slsr_spool_open(&relay->spool, &relay->config->spool, SLSR_SPOOL_WRITE, err);
+        rc = placed(relay,
+                    slsr_spool_open(&relay->spool, &relay->config->spool, SLSR_SPOOL_WRITE, err),
+                    "spool.encryption_key_file", err);
     if (rc != 0)
         return rc;
     consume_default_name(relay->config->spool.path, relay->consumer_name,
@@ -328,7 +341,7 @@ static int start(struct relay *relay, struct slsr_err *err)
     if (relay->watch.history == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "no memory for the history");
     relay->watch.spool = relay->spool;
-    rc = metrics_start(&relay->metrics, &relay->watch, err);
+    rc = placed(relay, metrics_start(&relay->metrics, &relay->watch, err), "metrics.listen", err);
     if (rc == 0)
         rc = relay_register_targets(relay, relay->config, err);
     if (rc == 0)

@@ -31,6 +31,10 @@ int relay_preview_file(const struct slsr_config *config, const char *path, FILE 
  * slsr_config_from; every mode has it, so that --check and a start never disagree. */
 int relay_judge_format(const struct slsr_format_config *format,
                        void (*say)(void *ctx, const char *text), void *ctx);
+/* And can the client and TLS use theirs? Adds to the problems; what is wrong with a TLS file is a
+ * warning. Reads files, changes and connects nothing. After a load with need_relay, as the judge in
+ * every mode. */
+void relay_check(const struct slsr_config *config, struct slsr_config_problems *problems);
 /* Steps with their time: SLS resolve+connect+authenticate, each target. 0 or the first failure. */
 int relay_test_connection(const struct slsr_config *config, FILE *out, struct slsr_err *err);
 

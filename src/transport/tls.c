@@ -49,6 +49,7 @@ struct tls {
     int64_t own_expiry_ms, peer_expiry_ms;
     char peer_name[160];               /* subject of its certificate */
     int64_t own_said_ms, peer_said_ms; /* last warnings of an end to come */
+    const char *blamed;                /* key of the file that was looked at last */
 };
 
 /* --- a socket as BIO, without SIGPIPE and without blocking --- */
@@ -186,20 +187,24 @@ static int no_passphrase(char *buf, int size, int writing, void *ctx)
     return 0;
 }
 
-static int load_own(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr_err *err)
+static int load_own(struct tls *t, SSL_CTX *ctx, const struct slsr_tls_config *c,
+                    struct slsr_err *err)
 {
     const char *key = c->key_file != NULL ? c->key_file : c->cert_file;
     struct stat st;
 
     if (c->cert_file == NULL)
         return 0;
+    t->blamed = c->key_file != NULL ? "key_file" : "cert_file";
     if (stat(key, &st) != 0)
         return slsr_fail_errno(err, SLSR_ENET, errno, "cannot read the key %s", key);
     if ((st.st_mode & S_IRWXO) != 0)
         return slsr_fail(err, SLSR_ENET, "the key %s is open to everybody: chmod 600 it", key);
-    if (SSL_CTX_use_certificate_chain_file(ctx, c->cert_file) != 1)
+    if (SSL_CTX_use_certificate_chain_file(ctx, c->cert_file) != 1) {
+        t->blamed = "cert_file";
         return slsr_fail(err, SLSR_ENET, "cannot use the certificate %s: %s", c->cert_file,
                          tls_reason());
+    }
     if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1)
         return 0;
     if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
@@ -209,15 +214,18 @@ static int load_own(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr_e
                      tls_reason());
 }
 
-static int load_trust(SSL_CTX *ctx, const struct slsr_tls_config *c, struct slsr_err *err)
+static int load_trust(struct tls *t, SSL_CTX *ctx, const struct slsr_tls_config *c,
+                      struct slsr_err *err)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 
+    t->blamed = "ca_file";
     if (c->ca_file == NULL)
         SSL_CTX_set_default_verify_paths(ctx);
     else if (SSL_CTX_load_verify_file(ctx, c->ca_file) != 1)
         return slsr_fail(err, SLSR_ENET, "cannot use the certificates of %s: %s", c->ca_file,
                          tls_reason());
+    t->blamed = "crl_file";
     if (c->crl_file != NULL) {
         X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
 
@@ -289,10 +297,10 @@ static int build(struct tls *t, SSL_CTX **out, struct slsr_err *err)
     SSL_CTX_sess_set_new_cb(ctx, on_session);
     SSL_CTX_set_cert_cb(ctx, on_asked, t);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-    rc = load_own(ctx, c, err);
+    rc = load_own(t, ctx, c, err);
     SSL_CTX_set_cert_verify_callback(ctx, verify, t);
     if (rc == 0 && c->fingerprint_count == 0 && c->verify)
-        rc = load_trust(ctx, c, err);
+        rc = load_trust(t, ctx, c, err);
     SSL_CTX_set_verify(
         ctx, c->fingerprint_count > 0 || c->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     if (rc != 0) {
@@ -360,6 +368,21 @@ static int refresh(struct tls *t, struct slsr_err *err)
     t->own_expiry_ms = tls_expiry_ms(SSL_CTX_get0_certificate(ctx));
     t->own_said_ms = 0;
     return 0;
+}
+
+int tls_look(const struct slsr_target_config *target, const char **setting, struct slsr_err *err)
+{
+    struct tls *t;
+    SSL_CTX *ctx = NULL;
+    int rc = tls_open(&t, target, err);
+
+    if (rc != 0)
+        return rc;
+    rc = build(t, &ctx, err);
+    *setting = t->blamed;
+    SSL_CTX_free(ctx);
+    tls_close(t);
+    return rc;
 }
 
 /* --- one connection --- */

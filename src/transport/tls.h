@@ -20,6 +20,9 @@ struct ssl_st;
 /* target is borrowed. SLSR_ENOMEM. */
 int tls_open(struct tls **out, const struct slsr_target_config *target, struct slsr_err *err);
 void tls_close(struct tls *tls); /* NULL is fine */
+/* Can the target's files be used? Connects nowhere. SLSR_ENET with the reason; *setting: the key of
+ * `tls` that names the file, static text. SLSR_ENOMEM. */
+int tls_look(const struct slsr_target_config *target, const char **setting, struct slsr_err *err);
 
 /* A session in client role over a connected socket; reads changed files first. New files that
  * cannot be used are said and the old ones stay in force. SLSR_ENET when there are none,

@@ -80,6 +80,12 @@ int transport_open(struct transport **out, const struct slsr_target_config *targ
     return 0;
 }
 
+int transport_look(const struct slsr_target_config *target, const char **setting,
+                   struct slsr_err *err)
+{
+    return slsr_target_uses_tls(target) ? tls_look(target, setting, err) : 0;
+}
+
 void transport_close(struct transport *t)
 {
     struct tls *tls = t != NULL ? t->tls : NULL;

@@ -28,6 +28,10 @@ struct transport_counts {
 int transport_open(struct transport **out, const struct slsr_target_config *target, uint64_t from,
                    struct slsr_err *err);
 void transport_close(struct transport *t); /* NULL is fine */
+/* Can the target's certificates and keys be used? Reads files, connects nowhere. SLSR_ENET with the
+ * reason; *setting: the key of `tls` that names the file, static text. SLSR_ENOMEM. */
+int transport_look(const struct slsr_target_config *target, const char **setting,
+                   struct slsr_err *err);
 
 /* Begins to connect; the next frame offered will be transport_settled(). Only while down. */
 int transport_start(struct transport *t, int64_t now_ms, struct slsr_err *err);

@@ -9,6 +9,7 @@ for it. Truncated, corrupted and lying bodies: nothing of them reaches the spool
 import json
 import os
 import re
+import signal
 
 import harness
 import oracle
@@ -244,6 +245,37 @@ def broken_bodies(rig):
     arrives(rig, relay)
 
 
+def judged_by_users(rig):
+    """What the client and TLS find names its line, as the load does; at HUP, too."""
+    sink = rig.start_sink("--discard")
+    rig.start_sim("--generate", "1")
+    path = rig.config(sink.port)
+    relay = rig.start_relay(path)
+    rig.wait_spooled(1)
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        config["source"]["signature"] = "v4"
+        config["targets"][0].update(protocol="tls", tls={"ca_file": path})
+        json.dump(config, file, indent=2)
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip().split(":")[0] for line in file]
+    said = rig.run("sls-relay", "-c", path, "--check", code=78).stderr
+    for key, words in (("signature", r"sls-relay: \$.source.signature, line %d of .*: is v4 but the region"),
+                       ("ca_file", r"warning: \$.targets\[0\].tls.ca_file, line %d of .*: cannot use")):
+        wanted = words % (lines.index(f'"{key}"') + 1)
+        check(re.search(wanted, said), f"no {wanted!r} in {said!r}")
+    relay.process.send_signal(signal.SIGHUP)
+    relay.wait_line(r"error config: \$.source.signature, line \d+ of .*: is v4 but")
+    check(relay.stop() == 0, "TERM did not end the relay with exit 0")
+    # What only the start can judge: the same place in its one sentence.
+    for key, value in (("spool__encryption_key_file", path), ("metrics", {"listen": "127.0.0.1.invalid:9464"})):
+        done = rig.run("sls-relay", "-c", rig.config(9, **{key: value}), code=78)
+        last = done.stderr.strip().split("\n")[-1]
+        check(re.search(r"sls-relay: \$\.(spool\.encryption_key_file|metrics\.listen), line \d+: ", last),
+              f"{key}: no line in {last!r}")
+
+
 def wrong_configuration(rig):
     path = rig.config(9, source__projekt="typing-error")
     for mode in ([], ["--check"]):
@@ -280,7 +312,7 @@ def wrong_configuration(rig):
 CASES = (wrong_key, unknown_key_id, unknown_logstore, skewed_clock, siem_refuses,
          siem_has_no_address, service_refuses, service_has_no_address, spool_below_a_file,
          spool_not_ours, second_relay, port_taken, log_file_impossible, probe_names_the_step,
-         broken_bodies, wrong_configuration)
+         broken_bodies, judged_by_users, wrong_configuration)
 
 
 def test(_):

@@ -253,6 +253,53 @@ static void test_secrets_are_not_repeated(void **state)
     }
 }
 
+/* Where a mistake stands that shows after the load only, whoever finds it. */
+static void test_blamed_later(void **state)
+{
+    static const char one[] = "{ \"source\": {\n\"project\": \"p\"},\n"
+                              "\"format\": {\"severity_map\": {\"a\": \"err\",\n\"b c\": \"x\"},\n"
+                              "\"structured_data\": {\"a@1\": {\n\"x\": \"y\"}}},\n"
+                              "\"targets\": [{}, {\n\"tag\": \"t\"}] }";
+    static const char two[] = "{ \"sources\": [{},\n{\n\"region\": \"x-y\"}] }";
+    static const char *const sets[] = {"format.facility=user"};
+    static const struct {
+        const char *text, *setting, *problem;
+    } rows[] = {
+        {one, "format.severity_map[\"b c\"]", "$.format.severity_map[\"b c\"]:4"},
+        {one, "format.severity_map.a", "$.format.severity_map.a:3"},
+        {one, "format.structured_data[\"a@1\"].x", "$.format.structured_data[\"a@1\"].x:6"},
+        {one, "format.structured_data[\"a@1\"].z", "$.format.structured_data[\"a@1\"].z:5"},
+        {one, "format.hostname", "$.format.hostname:3"},
+        {one, "format.facility", "$.format.facility:0"}, /* from a flag */
+        {one, "sources[0].project", "$.source.project:2"},
+        {one, "targets[1].tls.ca_file", "$.targets[1].tls.ca_file:7"},
+        {two, "sources[1].region", "$.sources[1].region:3"},
+        {two, "sources[0].region", "$.sources[0].region:1"},
+        {two, "metrics.listen", "$.metrics.listen:1"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct loaded l = load_sets(rows[i].text, sets, 1, false);
+        char where[SLSR_CONFIG_WHERE], *all;
+
+        if (l.rc != 0)
+            fail_msg("%s", l.err.text);
+        slsr_config_blame(l.config, &l.problems, false, rows[i].setting, "is wrong");
+        all = list_problems(&l.problems);
+        if (strcmp(all, rows[i].problem) != 0)
+            fail_msg("%s: wanted %s, got %s", rows[i].setting, rows[i].problem, all);
+        assert_true(strncmp(l.problems.items[0].text, "is wrong", 8) == 0);
+        slsr_config_where(l.config, rows[i].setting, where);
+        assert_true(strncmp(where, l.problems.items[0].path, strlen(l.problems.items[0].path)) ==
+                    0);
+        assert_int_equal(strstr(where, ", line ") != NULL, l.problems.items[0].line > 0);
+        assert_int_equal(strstr(where, "(from --set)") != NULL, l.problems.items[0].line == 0);
+        free(all);
+        unload(&l);
+    }
+}
+
 static void test_limits(void **state)
 {
     const size_t size = 1024 * 1024 + 1;
@@ -455,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_relay_table),
         cmocka_unit_test(test_secrets_are_not_repeated),
+        cmocka_unit_test(test_blamed_later),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_judge),
         cmocka_unit_test(test_judge_waits),
