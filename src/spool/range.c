@@ -2,11 +2,11 @@
  *
  * A live range asks first for what is still in memory (recent.c), a whole batch at a time. Else a
  * range holds a reference to its segment and, only inside a call, a read transaction. Chunks larger
- * than a page lie in overflow pages that an append-only segment never reuses, so views stay good
- * after the transaction; smaller ones share a leaf page that moves, so they are copied out. What
- * the page cache has is read through the mapping, what it has not, and all that the relay reads,
- * past it (window.c). A chunk that fails its checksum is reported once and skipped by the next
- * call; only what the mapping shows counts for that. */
+ * than a page (LMDB's are the system's) lie in overflow pages that an append-only segment never
+ * reuses, so views stay good after the transaction; smaller ones share a leaf page that moves, so
+ * they are copied out. What the page cache has is read through the mapping, what it has not, and
+ * all that the relay reads, past it (window.c). A chunk that fails its checksum is reported once
+ * and skipped by the next call; only what the mapping shows counts for that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@
 
 #include "base/cursor.h"
 
-enum { LEAF_BYTES = 4096 };
+/* The longest value that shares a leaf is half a page, and LMDB's pages have at most 32 KiB. */
+enum { LEAF_BYTES = 16 * 1024 };
 /* A live range that found so many batches in memory, one after the other, has done with its
  * segment. */
 enum { RECENT_RUN = 16 };
@@ -289,6 +290,15 @@ static int take(struct slsr_range *range, uint64_t first, const void *value, siz
     return rc == 0 ? decode_table(range, why) : rc;
 }
 
+/* Does the value move with its leaf? No longer one does. */
+static bool in_leaf(const struct slsr_range *range, const MDB_val *value)
+{
+    MDB_stat st;
+
+    return value->mv_size <= sizeof range->small &&
+           (mdb_env_stat(range->seg->env, &st) != 0 || value->mv_size <= st.ms_psize);
+}
+
 /* Through the mapping. */
 static int take_mapped(struct slsr_range *range, uint64_t first, MDB_val data, struct slsr_err *err)
 {
@@ -300,7 +310,7 @@ static int take_mapped(struct slsr_range *range, uint64_t first, MDB_val data, s
         rc = slsr_fail(&why, SLSR_ECORRUPT, "the disk cannot read them");
         return pass_by(range, first, first + 1, data.mv_size, rc, &why, err);
     }
-    if (data.mv_size <= sizeof range->small) {
+    if (in_leaf(range, &data)) {
         memcpy(range->small, data.mv_data, data.mv_size);
         data.mv_data = range->small;
     }
@@ -323,7 +333,7 @@ static int load_value(struct slsr_range *range, MDB_cursor *cursor, MDB_val key,
     bool header_ok;
     int rc = SLSR_ECORRUPT;
 
-    if (data.mv_size > sizeof range->small)
+    if (!in_leaf(range, &data))
         direct =
             window_read(&range->window, range->spool, range->seg, cursor, key, data,
                         range->spool->mode == SLSR_SPOOL_WRITE, range->sieve.timed ? 0 : range->to);
