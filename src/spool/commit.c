@@ -396,7 +396,7 @@ int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err 
 
     if (seg == NULL) /* an attempt to leave a segment got half way */
         rc = segment_create(spool, &seg, err);
-    else if (seg->worn && (seg->broken || seg->next == seg->first))
+    else if (seg->worn && (seg->broken || seg->lent || seg->next == seg->first))
         rc = leave_segment(spool, seg, seg->broken, err);
     if (rc == 0)
         seg = active_segment(spool);

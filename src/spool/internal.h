@@ -34,6 +34,7 @@ struct segment {
     uint64_t disk_bytes; /* of a sealed one */
     uint64_t ahead_to;   /* writer: file offset up to which it has blocks */
     _Atomic bool broken; /* LMDB gave it up: open it again before reading */
+    _Atomic bool lent;   /* and it is open again, but for readers: no more writes */
     unsigned page_bytes; /* writer: LMDB's page size; 0: not looked yet */
     bool summed;         /* sum is its summary: it never changes */
     struct layout_summary sum;

@@ -217,6 +217,7 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
         found = locate(spool, seq);
         if (found != NULL && found->broken && found->refs == 0) {
             segment_close(found); /* opened anew it shows the last commit */
+            found->lent = found->active;
             found->broken = false;
         }
         if (found == NULL)

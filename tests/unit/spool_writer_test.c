@@ -3,7 +3,7 @@
  *
  * This program stands between LMDB and the kernel, and between the writer and its clock: pwrite,
  * fdatasync and others are its own, so that a test can hold a sync, count syncs, break the meta
- * page and see the writer wait. */
+ * page and see the writer wait. size: all of it stands on that one floor. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -327,6 +328,47 @@ static void a_panic_costs_a_segment_not_a_frame(void **state)
     slsr_batch_fini(&d.batch);
 }
 
+static void set_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* The same while no new segment can be made, and a sender has opened the old one for reading by the
+ * time there is a checkpoint to keep: no write goes there any more. */
+static void a_segment_that_cannot_be_left_yet_is_not_written_to(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    struct rlimit usual;
+    struct delivery d;
+    struct delivery position;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    make(&d, 0, 10, 1000);
+    make(&position, 0, 1, 10);
+    slsr_batch_reset(&position.batch);
+    append(spool, &d);
+    break_metas = 2;
+    d.ticket = (struct slsr_ticket){0};
+    set_descriptors(0);
+    submit(spool, &d);
+    assert_int_equal(settle(spool, &d), SLSR_EIO);
+    set_descriptors(usual.rlim_cur);
+    assert_int_equal(spool->segment_count, 1);
+    assert_int_equal(count_frames(spool), 10);
+    append(spool, &position);
+    assert_int_equal(spool->segment_count, 2);
+    append(spool, &d);
+    assert_int_equal(count_frames(spool), 20);
+    slsr_spool_close(spool);
+    slsr_batch_fini(&d.batch);
+    slsr_batch_fini(&position.batch);
+}
+
 /* --- readers that died --- */
 
 struct look {
@@ -557,6 +599,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_killed_reader_is_cleared_on_open, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_shards_share_a_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(a_panic_costs_a_segment_not_a_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_segment_that_cannot_be_left_yet_is_not_written_to, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(trees_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_commit_is_begun_early, setup, teardown),
         cmocka_unit_test_setup_teardown(an_early_start_may_be_in_vain, setup, teardown),
