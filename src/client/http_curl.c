@@ -31,8 +31,12 @@ enum {
     IDLE_S = 50,           /* below the 55 s after which other clients drop connections */
     BELIEVED_BYTES_MAX = 16 * 1024 * 1024, /* of a told length: no memory for an empty promise */
     RECEIVE_BYTES = 128 * 1024,            /* at once: an eighth of the calls of curl's own 16 KB */
-    ERROR_BODY_MAX = 64 * 1024,            /* enough for any errorMessage */
-    HEADER_BYTES_MAX = 128 * 1024          /* all header lines of one answer */
+    /* curl allocates it for each request, and malloc tidies up whenever 64 KB are freed: after a
+     * short answer a small one */
+    RECEIVE_SMALL_BYTES = 16 * 1024,
+    ERROR_BODY_MAX = 64 * 1024,    /* enough for any errorMessage */
+    HEADER_BYTES_MAX = 128 * 1024, /* all header lines of one answer */
+    LINES_MAX = 32                 /* header lines of one request: it has some ten */
 };
 
 struct curl_http {
@@ -41,9 +45,16 @@ struct curl_http {
     struct curl_slist *connect_to;
     struct endpoint endpoint;
     char problem[CURL_ERROR_SIZE];
+    bool direct; /* no proxy that wants to read the whole URL */
+    /* what a request needs; used again, so that a question allocates nothing here */
+    struct text url;
+    char *lines;
+    size_t lines_size;
+    struct curl_slist list[LINES_MAX];
     /* the buffer for bodies, reused */
     char *body;
     size_t body_n, body_size;
+    bool large;          /* the last answer to a pull was, or none has come yet */
     size_t limit;        /* for this exchange */
     size_t header_bytes; /* so far in this exchange */
     bool head_done;      /* the blank line behind the header has come */
@@ -134,6 +145,8 @@ static void close_curl(void *ctx)
     if (h->multi != NULL)
         curl_multi_cleanup(h->multi);
     curl_slist_free_all(h->connect_to);
+    text_fini(&h->url);
+    free(h->lines);
     warm_give(h->body, h->body_size);
     free(h);
 }
@@ -143,7 +156,6 @@ static void set_fixed_options(struct curl_http *h, const struct http_way *way)
     CURL *e = h->easy;
 
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->problem);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -194,6 +206,8 @@ int http_curl_open(void **ctx, const struct endpoint *endpoint, const struct htt
     if (h == NULL)
         return slsr_fail(err, SLSR_ENOMEM, "out of memory for an HTTP connection");
     h->endpoint = *endpoint;
+    h->large = true;
+    h->direct = way->proxy == NULL || way->proxy[0] == '\0';
     h->easy = curl_easy_init();
     h->multi = curl_multi_init();
     if (endpoint->connect_to[0] != '\0') {
@@ -212,41 +226,70 @@ int http_curl_open(void **ctx, const struct endpoint *endpoint, const struct htt
     return 0;
 }
 
-static bool add_headers(const struct http_request *request, struct curl_slist **list)
+/* Writes the header lines one after the other and links them: *list is what curl reads. They are
+ * wiped after the exchange, so nothing is to be copied when their memory grows. */
+static bool list_headers(struct curl_http *h, const struct http_request *request,
+                         struct curl_slist **list)
 {
-    bool ok = true;
+    size_t need = 0;
+    char *p;
 
-    for (size_t i = 0; ok && i < request->header_count; i++) {
-        const struct slsr_pair *pair = &request->headers[i];
-        struct curl_slist *longer = NULL;
-        struct text line = {0};
-
-        text_add(&line, pair->key.p, pair->key.n);
-        text_addz(&line, ": ");
-        text_add(&line, pair->value.p, pair->value.n);
-        if (!line.failed)
-            longer = curl_slist_append(*list, line.p);
-        if (longer != NULL)
-            *list = longer;
-        ok = longer != NULL;
-        text_wipe(&line); /* the security token passes here */
+    *list = NULL;
+    if (request->header_count > LINES_MAX)
+        return false;
+    for (size_t i = 0; i < request->header_count; i++)
+        need += request->headers[i].key.n + request->headers[i].value.n + sizeof ": ";
+    if (need > h->lines_size) {
+        free(h->lines);
+        h->lines = malloc(need);
+        h->lines_size = h->lines != NULL ? need : 0;
     }
-    return ok;
+    if (need > h->lines_size)
+        return false;
+    p = h->lines;
+    for (size_t i = request->header_count; i-- > 0;) {
+        const struct slsr_pair *pair = &request->headers[i];
+
+        h->list[i] = (struct curl_slist){.data = p, .next = *list};
+        *list = &h->list[i];
+        memcpy(p, pair->key.p, pair->key.n);
+        p += pair->key.n;
+        memcpy(p, ": ", 2);
+        p += 2;
+        memcpy(p, pair->value.p, pair->value.n);
+        p += pair->value.n;
+        *p++ = '\0';
+    }
+    return true;
 }
 
-static void set_request(struct curl_http *h, const struct http_request *request, const char *url,
+/* Without a proxy the URL stays the same and the target goes as it is: a URL is taken apart and
+ * put together again by curl, letter by letter, at each request. */
+static bool set_target(struct curl_http *h, const struct http_request *request)
+{
+    text_reset(&h->url);
+    text_addz(&h->url, h->endpoint.url);
+    text_addz(&h->url, h->direct ? "/" : request->target);
+    return !h->url.failed && curl_easy_setopt(h->easy, CURLOPT_URL, h->url.p) == CURLE_OK &&
+           (!h->direct ||
+            curl_easy_setopt(h->easy, CURLOPT_REQUEST_TARGET, request->target) == CURLE_OK);
+}
+
+static void set_request(struct curl_http *h, const struct http_request *request,
                         struct curl_slist *headers)
 {
     CURL *e = h->easy;
+    const bool large = h->large && request->limit_bytes > BELIEVED_BYTES_MAX;
     const long connect_ms =
         request->timeout_ms < CONNECT_TIMEOUT_MS ? (long)request->timeout_ms : CONNECT_TIMEOUT_MS;
 
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE,
+                     large ? (long)RECEIVE_BYTES : (long)RECEIVE_SMALL_BYTES);
     h->body_n = 0;
     h->header_bytes = 0;
     h->head_done = h->too_big = h->cut = h->no_memory = false;
     h->limit = request->limit_bytes;
     h->problem[0] = '\0';
-    curl_easy_setopt(e, CURLOPT_URL, url);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
@@ -419,35 +462,32 @@ static int exchange(void *ctx, const struct http_request *request, struct http_r
                     struct slsr_err *err)
 {
     struct curl_http *h = ctx;
-    struct curl_slist *headers = NULL;
-    struct text url = {0};
+    struct curl_slist *headers;
     bool stopped;
     CURLcode code;
     int rc;
 
-    text_addz(&url, h->endpoint.url);
-    text_addz(&url, request->target);
-    if (url.failed || !add_headers(request, &headers)) {
+    if (!list_headers(h, request, &headers) || !set_target(h, request)) {
         rc = slsr_fail(err, SLSR_ENOMEM, "%s: out of memory for a request", h->endpoint.place);
         goto out;
     }
-    set_request(h, request, url.p, headers);
+    set_request(h, request, headers);
     if (curl_multi_add_handle(h->multi, h->easy) != CURLM_OK) {
         rc = slsr_fail(err, SLSR_ENOMEM, "%s: out of memory for a request", h->endpoint.place);
         goto out;
     }
     code = drive(h, request->stop, &stopped);
     curl_multi_remove_handle(h->multi, h->easy);
+    if (request->limit_bytes > BELIEVED_BYTES_MAX)
+        h->large = h->body_n > RECEIVE_SMALL_BYTES;
     if (stopped)
         rc = slsr_fail(err, SLSR_ESTOPPED, "%s: stopped during a request", h->endpoint.place);
     else
         rc = finish(h, request, code, response, err);
 out:
     curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, NULL);
-    for (struct curl_slist *item = headers; item != NULL; item = item->next)
-        explicit_bzero(item->data, strlen(item->data)); /* the security token was among them */
-    curl_slist_free_all(headers);
-    text_fini(&url);
+    if (h->lines != NULL)
+        explicit_bzero(h->lines, h->lines_size); /* the security token was among them */
     return rc;
 }
 
