@@ -108,6 +108,8 @@ int slsr_range_next_run(struct slsr_range *range, size_t max_bytes, struct slsr_
                         struct slsr_err *err);
 /* Continue at seq (forwards or back). */
 void slsr_range_seek(struct slsr_range *range, uint64_t seq);
+/* Frames that left the spool before the range came to them (whatever it was to look for). */
+uint64_t slsr_range_missed(const struct slsr_range *range);
 /* From now on it ends at `to`. Not for a follower. */
 void slsr_range_limit(struct slsr_range *range, uint64_t to);
 uint64_t slsr_range_position(const struct slsr_range *range); /* next sequence it would hand out */

@@ -6,7 +6,8 @@
  * reuses, so views stay good after the transaction; smaller ones share a leaf page that moves, so
  * they are copied out. What the page cache has is read through the mapping, what it has not, and
  * all that the relay reads, past it (window.c). A chunk that fails its checksum is reported once
- * and skipped by the next call; only what the mapping shows counts for that. */
+ * and skipped by the next call; only what the mapping shows counts for that.
+ * size: one position, and all that moves it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ enum { RECENT_RUN = 16 };
 struct slsr_range {
     struct slsr_spool *spool;
     uint64_t seq, to;
+    uint64_t missed;
     struct segment *seg;
     MDB_txn *txn; /* reset between calls */
     struct window window;
@@ -111,6 +113,11 @@ void slsr_range_seek(struct slsr_range *range, uint64_t seq)
 uint64_t slsr_range_position(const struct slsr_range *range)
 {
     return range->seq;
+}
+
+uint64_t slsr_range_missed(const struct slsr_range *range)
+{
+    return range->missed;
 }
 
 void slsr_range_limit(struct slsr_range *range, uint64_t to)
@@ -459,6 +466,15 @@ static bool load_recent(struct slsr_range *range)
     return true;
 }
 
+/* What lies below `first` was given back before the range came to it. */
+static void pass_gone(struct slsr_range *range, uint64_t first)
+{
+    if (range->seq >= first)
+        return;
+    range->missed += (first < range->to ? first : range->to) - range->seq;
+    range->seq = first;
+}
+
 static int load(struct slsr_range *range, struct slsr_err *err)
 {
     uint64_t oldest, next, first;
@@ -478,8 +494,7 @@ static int load(struct slsr_range *range, struct slsr_err *err)
     rc = slsr_spool_bounds(range->spool, &oldest, &next, err);
     if (rc != 0)
         return rc;
-    if (range->seq < oldest)
-        range->seq = oldest;
+    pass_gone(range, oldest);
     while (range->seq < next && range->seq < range->to) {
         if (range->seg == NULL || range->seq < range->seg->first ||
             range->seq >= next_segment(range)) {
@@ -489,8 +504,7 @@ static int load(struct slsr_range *range, struct slsr_err *err)
                 range->seq = segment_end(range->spool, range->seq, range->seq + 1);
             if (rc != 0)
                 return rc;
-            if (range->seq < range->seg->first)
-                range->seq = range->seg->first;
+            pass_gone(range, range->seg->first);
         }
         rc = load_from_segment(range, err);
         if (rc != SLSR_ENOMATCH)

@@ -305,6 +305,27 @@ def test_pipes(rig):
     check(done.returncode == 74 and b"standard output" in done.stderr, f"full disk: {done}")
 
 
+def test_outrun_export(rig):
+    """Retention is faster than who reads the export: that is said, and is no success."""
+    folder = rig.path("outrun")
+    rig.run("mkspool", folder, "12000", "1", str(FIRST), "1000", "batch=500", "size=900",
+            "full=10485760")
+    status = json.loads(rig.run("sls-spool", "-D", folder, "-o", "json", "status").stdout)
+    segments = sorted(name for name in os.listdir(folder) if re.fullmatch("seg-.*mdb", name))
+    check(len(segments) > 5, f"segments: {segments}")
+    argv = [rig.tool("sls-spool"), "-D", folder, "-o", "raw", "export"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        lines = process.stdout.readline().count(b"\n")  # it is in the first one, and waits for us
+        for name in segments[:3]:
+            os.unlink(os.path.join(folder, name))
+        lines += process.stdout.read().count(b"\n")
+        said = process.stderr.read().decode()
+    missed = int(segments[3][4:20], 16) - int(segments[1][4:20], 16)
+    check(lines == status["frames"] - missed and process.returncode == 2 and
+          f"{missed} frames left the spool before they were read" in said,
+          f"outrun: {lines} of {status['frames']}, {missed} gone, {process.returncode}: {said}")
+
+
 def test_tail(rig):
     """tail -f shows what another process appends, and INT ends it with 0."""
     check(rig.spool("-o", "raw", "tail", "-n", "3", text=False).stdout == raw(range(97, 100)),

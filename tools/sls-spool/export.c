@@ -2,8 +2,9 @@
  * spool knows of a frame (what `import` takes), or the frames alone (raw, octet).
  *
  * The file appears under its name when it is complete and on the disk, behind a link in the place
- * that it points at; a pipe or a device is written as it stands. Damage on the way is said, and the
- * exit code is 2: the file then has what could be read. */
+ * that it points at; a pipe or a device is written as it stands. Damage on the way is said, and so
+ * is what a relay gave back before it was read; the exit code is then 2, and the file has what
+ * could be read. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -35,6 +36,18 @@ static bool export_frame(void *ctx, const struct slsr_frame *frame)
     return export->limit > 0 && !tool_output_broken(export->tool);
 }
 
+/* Retention does not wait for an export. */
+static void tell_missed(const struct selection *sel, struct tool *tool)
+{
+    if (sel->missed == 0)
+        return;
+    tool->damaged = true;
+    fprintf(stderr,
+            "sls-spool: %s%" PRIu64 " frame%s left the spool before they were read, export: raise "
+            "spool.retention_time\n",
+            sel->filtered || sel->stated ? "up to " : "", sel->missed, tool_s(sel->missed));
+}
+
 static int write_out(struct export *export, struct slsr_err *err)
 {
     struct tool *tool = export->tool;
@@ -50,6 +63,8 @@ static int write_out(struct export *export, struct slsr_err *err)
     }
     if (rc == 0)
         rc = walk_forward(&sel, tool, from, sel.to, export_frame, export, err);
+    if (rc == 0)
+        tell_missed(&sel, tool);
     select_fini(&sel);
     print_end(&export->printer);
     return rc;

@@ -20,6 +20,7 @@ struct selection {
     size_t literal_n;          /* 0: no such text is known */
     void *pattern;             /* compiled PCRE2, or NULL */
     void *match;
+    uint64_t missed; /* frames of [from, to) that left the spool before walk_forward was there */
     struct yield *yield; /* the walk follows a writer: it gives way to it; NULL: it does not */
     bool pattern_failed; /* a frame was too costly for the pattern; err has the sentence */
     struct slsr_err err;

@@ -149,6 +149,8 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
     int rc = open_range(sel, tool, from, to, &range, err);
     if (rc == 0)
         rc = walk(sel, tool, range, from, to, visit, ctx, err);
+    if (range != NULL)
+        sel->missed += slsr_range_missed(range);
     if (rc == 0 && sel->yield != NULL && !slsr_stop_requested(&tool->stop))
         rc = give_way(sel, tool, to, 0, 0, err); /* the last of them may be gone as well */
     slsr_range_close(range);
