@@ -143,7 +143,18 @@ static int check_stretch(struct walk *walk, struct segment *seg, uint64_t *from,
     return rc;
 }
 
-static int check_segment(struct walk *walk, uint64_t seq, uint64_t *next, struct slsr_err *err)
+/* Retention takes segments away from the head, also while somebody looks. */
+static bool is_head(struct slsr_spool *spool, const struct segment *seg)
+{
+    bool head;
+
+    pthread_mutex_lock(&spool->lock);
+    head = spool->segment_count > 0 && spool->segments[0] == seg;
+    pthread_mutex_unlock(&spool->lock);
+    return head;
+}
+
+static int check_segment(struct walk *walk, uint64_t seq, struct slsr_err *err)
 {
     struct segment *seg = NULL;
     uint64_t from;
@@ -152,6 +163,12 @@ static int check_segment(struct walk *walk, uint64_t seq, uint64_t *next, struct
 
     if (rc != 0)
         return rc;
+    if (seg->first != seq) { /* its own is gone; this one has its own turn, and knows of a hole */
+        if (seg->first > seq && is_head(walk->spool, seg))
+            walk->expected = seg->first;
+        segment_release(walk->spool, seg);
+        return 0;
+    }
     walk->v->segments++;
     if (seg->first != walk->expected) {
         bad(walk, walk->expected, seg->first - 1, "missing between two segments");
@@ -167,7 +184,6 @@ static int check_segment(struct walk *walk, uint64_t seq, uint64_t *next, struct
                  (unsigned long long)seg->first);
         bad(walk, walk->expected, walk->expected, why.text);
     }
-    *next = seg->first + 1;
     segment_release(walk->spool, seg);
     return 0;
 }
@@ -195,9 +211,8 @@ int slsr_spool_verify(struct slsr_spool *spool, struct slsr_verify *verify, stru
     walk.all = next - oldest;
     for (size_t i = 0; i < count && !walk.stopped; i++) {
         struct slsr_err why;
-        uint64_t after;
 
-        rc = check_segment(&walk, starts[i], &after, &why);
+        rc = check_segment(&walk, starts[i], &why);
         if (rc != 0)
             bad(&walk, starts[i], starts[i], why.text);
     }
