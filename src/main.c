@@ -7,6 +7,7 @@
 
 #include "slsrelay/cli.h"
 #include "slsrelay/diag.h"
+#include "slsrelay/plain.h"
 
 #include "relay/relay.h"
 
@@ -45,8 +46,10 @@ static const char help[] =
 
 static int usage(const char *what, const char *argument)
 {
+    char shown[200];
+
     fprintf(stderr, "sls-relay: %s%s%s: see sls-relay --help\n", what, argument[0] ? " " : "",
-            argument);
+            slsr_plain(shown, sizeof shown, argument));
     return 64;
 }
 
@@ -80,11 +83,29 @@ static int add_set(struct arguments *a, const char *text)
 
 static int choose_preview(struct arguments *a, int argc, char **argv)
 {
-    if (optarg == NULL && optind < argc && argv[optind][0] != '-')
+    /* "-5" is no option, but a number that is too small */
+    if (optarg == NULL && optind < argc &&
+        (argv[optind][0] != '-' || (argv[optind][1] >= '0' && argv[optind][1] <= '9')))
         optarg = argv[optind++];
     if (optarg != NULL && !parse_count(optarg, &a->preview))
         return usage("--preview wants a number of frames, not", optarg);
     return choose(a, MODE_PREVIEW);
+}
+
+static int choose_file(struct arguments *a)
+{
+    if (optarg[0] == '\0')
+        return usage("--preview-file wants a file, not", "''");
+    a->preview_file = optarg;
+    return choose(a, MODE_PREVIEW_FILE);
+}
+
+static int set_config(struct arguments *a)
+{
+    if (optarg[0] == '\0')
+        return usage("-c wants a file, not", "''");
+    a->file = optarg;
+    return -1;
 }
 
 /* What was printed has arrived? Else says so; rc, or 74. */
@@ -134,7 +155,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     while (rc < 0 && (c = getopt_long(argc, argv, ":c:hV", options, NULL)) != -1) {
         switch (c) {
         case 'c':
-            a->file = optarg;
+            rc = set_config(a);
             break;
         case 's':
             rc = add_set(a, optarg);
@@ -152,8 +173,7 @@ static int parse(int argc, char **argv, struct arguments *a)
             rc = choose_preview(a, argc, argv);
             break;
         case 'f':
-            a->preview_file = optarg;
-            rc = choose(a, MODE_PREVIEW_FILE);
+            rc = choose_file(a);
             break;
         case 'h':
             fputs(help, stdout);
@@ -267,6 +287,7 @@ int main(int argc, char **argv)
     struct slsr_config *config = NULL;
     struct slsr_config_problems problems = {0};
     struct slsr_err err = {0};
+    char shown[SLSR_ERR_TEXT];
     bool bad;
     int rc;
 
@@ -282,7 +303,7 @@ int main(int argc, char **argv)
     if (rc == 0)
         rc = act(&a, config, &err);
     if (rc != 0 && !(rc == SLSR_ECONFIG && bad))
-        fprintf(stderr, "sls-relay: %s\n", err.text);
+        fprintf(stderr, "sls-relay: %s\n", slsr_plain(shown, sizeof shown, err.text));
     slsr_config_free(config);
     return finish_output(a.mode == MODE_TEST && rc != 0 ? 69 : slsr_err_exit(rc));
 }

@@ -285,13 +285,23 @@ static json_t *value_of(const char *text, const struct option *option)
     return json_string(text);
 }
 
+/* No key of ours is anything else. */
+static bool is_ascii(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e)
+            return false;
+    return true;
+}
+
 void config_overlay_set(struct config_load *load, const char *assignment)
 {
     const char *equals = assignment != NULL ? strchr(assignment, '=') : NULL;
     struct route route;
     json_t *value;
 
-    if (equals == NULL || !parse_route(assignment, (size_t)(equals - assignment), &route)) {
+    if (equals == NULL || !is_ascii(assignment, (size_t)(equals - assignment)) ||
+        !parse_route(assignment, (size_t)(equals - assignment), &route)) {
         config_problem_at(load, "$", -1,
                           "--set wants PATH=VALUE, such as targets.0.port=6514: correct the flag");
         return;

@@ -133,7 +133,7 @@ static int read_file(const char *path, struct slsr_bytes *out, struct slsr_err *
 
     if (fd < 0)
         return slsr_fail_errno(err, errno == EACCES ? SLSR_EPERM : SLSR_ENOSPOOL, errno,
-                               "cannot open %s", path);
+                               "cannot open %s (a LogGroupList, or one as *.lz4, is wanted)", path);
     if (fstat(fd, &st) != 0 || st.st_size > CODEC_RAW_MAX)
         rc = slsr_fail(err, SLSR_ETOOBIG, "%s is larger than one pull can be", path);
     else if ((data = malloc((size_t)st.st_size + 1)) == NULL)
