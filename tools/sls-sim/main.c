@@ -16,6 +16,7 @@
 
 #include "sim.h"
 #include "slsrelay/cli.h"
+#include "slsrelay/plain.h"
 #include "text.h"
 
 enum {
@@ -126,9 +127,16 @@ static int print_page(int option)
     return EXIT_DISK;
 }
 
+/* value: NULL for one that may be a secret. */
 static int usage(const char *option, const char *value, const char *why)
 {
-    fprintf(stderr, "sls-sim: %s %s, %s: see sls-sim --help\n", option, value, why);
+    char shown[200];
+
+    if (value == NULL)
+        fprintf(stderr, "sls-sim: %s, %s: see sls-sim --help\n", option, why);
+    else
+        fprintf(stderr, "sls-sim: %s %s, %s: see sls-sim --help\n", option,
+                value[0] != '\0' ? slsr_plain(shown, sizeof shown, value) : "''", why);
     return EXIT_USAGE;
 }
 
@@ -158,6 +166,9 @@ static int add_logstore(struct options *o, const char *text)
     if (!store_name_ok(last->name, true) || !text_number(last->value, SHARDS_MAX, &shards) ||
         shards == 0)
         return usage("--logstore", text, "not a name and 1 to 4096 shards");
+    for (size_t i = 0; i + 1 < o->logstores.n; i++)
+        if (strcmp(o->logstores.v[i].name, last->name) == 0)
+            return usage("--logstore", text, "given twice");
     return 0;
 }
 
@@ -248,10 +259,12 @@ static int take_service_option(struct sim *sim, struct options *o, int option, c
 
     switch (option) {
     case OPT_KEY:
-        return add_split(&sim->keys.keys, value) ? 0 : usage("--access-key", "", "not ID:SECRET");
+        return add_split(&sim->keys.keys, value) ? 0 : usage("--access-key", NULL, "not ID:SECRET");
     case OPT_STS_KEY:
-        return add_sts_key(sim, value) ? 0 : usage("--sts-key", "", "not ID:SECRET:TOKEN[@S]");
+        return add_sts_key(sim, value) ? 0 : usage("--sts-key", NULL, "not ID:SECRET:TOKEN[@S]");
     case OPT_TOKEN:
+        if (value[0] == '\0')
+            return usage("--token", value, "no token");
         free(sim->keys.token);
         sim->keys.token = xstrdup(value);
         return 0;

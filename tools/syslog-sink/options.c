@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "slsrelay/cli.h"
+#include "slsrelay/plain.h"
 
 static const char help[] =
     "Usage: syslog-sink --listen URL [--listen URL]... [options]\n"
@@ -35,13 +36,15 @@ static const char help[] =
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
 {
+    char text[512];
+    char shown[sizeof text];
     va_list list;
 
     va_start(list, format);
-    fputs("syslog-sink: ", stderr);
-    vfprintf(stderr, format, list);
-    fputs("; see syslog-sink --help\n", stderr);
+    vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    fprintf(stderr, "syslog-sink: %s; see syslog-sink --help\n",
+            slsr_plain(shown, sizeof shown, text));
     return EXIT_USAGE;
 }
 
@@ -282,6 +285,9 @@ int options_read(struct options *o, int argc, char **argv)
         }
         if (key == ':' || key == '?')
             return refused(key, argv);
+        if (text != NULL && optarg[0] == '\0')
+            return usage("%s '': give a file",
+                         argv[optind - 1][0] == '-' ? argv[optind - 1] : argv[optind - 2]);
         if (text != NULL)
             *text = optarg;
         else

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sink.h"
@@ -81,11 +82,16 @@ static bool fail(const struct sink *s)
 
 bool stats_possible(const struct sink *s)
 {
+    struct stat st;
     char path[4096];
     FILE *f;
 
     if (s->o->stats == NULL)
         return true;
+    if (stat(s->o->stats, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EISDIR; /* a file beside it can be made, but not take its place */
+        return fail(s);
+    }
     f = open_new(s, path, sizeof path);
     if (f == NULL)
         return fail(s);

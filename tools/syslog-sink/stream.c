@@ -13,7 +13,10 @@
 
 static int tls_fail(const char *what, const char *path)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    /* the first error is the cause ("No such file"), the last its consequence ("system lib") */
+    const unsigned long code = ERR_peek_error();
+    const char *reason =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
     fprintf(stderr, "syslog-sink: cannot use the %s, %s: %s\n", what, path,
             reason != NULL ? reason : "unreadable");
