@@ -2,7 +2,7 @@
 """Command lines and outputs as a hostile user gives them.
 
 Every program names an unknown option with what was probably meant and a missing value, says when its help
-cannot be written, and ends with the code for it. Programs whose standard descriptors are closed keep them
+cannot be written, and ends with the code for it; no odd byte of an argument reaches the terminal. Programs whose standard descriptors are closed keep them
 out of the spool. An export into a pipe writes into the pipe, not in its place, and behind a link into the
 file that it points at.
 """
@@ -58,6 +58,30 @@ def usage(rig):
             done = to_full(rig, program, page)
             check(done.returncode == 74, f"{program} {page}: exit {done.returncode} without room")
             sentence(done, program, "standard output")
+
+
+def odd_values(rig):
+    """Empty values, numbers that are none, bytes that would steer a terminal, what is given twice."""
+    odd = b"a\xff\x1b[2Jb"
+    listen, tcp = ["--listen", "127.0.0.1:0"], ["--listen", "tcp://127.0.0.1:0"]
+    for program, words, wanted in (
+            ("sls-relay", ["--preview", "-5"], "number of frames, not -5"),
+            ("sls-relay", ["--preview-file", ""], "wants a file"),
+            ("sls-relay", ["-c", ""], "wants a file"),
+            ("sls-relay", [odd], "a??[2Jb"),
+            ("sls-sim", [*listen, "--token", ""], "--token ''"),
+            ("sls-sim", [*listen, "--logstore", "audit:1", "--logstore", "audit:2"], "given twice"),
+            ("sls-sim", [*listen, "--project", odd], "a??[2Jb"),
+            ("syslog-sink", [*tcp, "--output", ""], "--output '': give a file"),
+            ("syslog-sink", [*tcp, "--framing", odd], "a??[2Jb"),
+            ("sls-spool", [odd], r"a\xff\x1b[2Jb"),
+            ("sls-spool", ["list", "-o", "raw", "-o", "json"], "'-o' was given twice")):
+        sentence(rig.run(program, *words, code=64), program, wanted)
+    sentence(rig.run("syslog-sink", *tcp, "--stats", rig.dir, code=73), "syslog-sink", rig.dir, "directory")
+    sentence(rig.run("syslog-sink", "--listen", "tls://127.0.0.1:0", "--cert", rig.path("no"), "--key",
+                     rig.path("no"), code=66), "syslog-sink", rig.path("no"), "No such file")
+    done = rig.run("sls-relay", "-c", rig.config(9), "--set", odd + b"=1", "--check", code=78)
+    sentence(done, "sls-relay", "--set wants PATH=VALUE")
 
 
 def partners(rig):
@@ -136,6 +160,10 @@ def exports(rig):
         check(len(file.readlines()) == LOGS, "the export is not in the file behind the link")
     sentence(rig.spool("export", "--output", "", code=64), "sls-spool", "--output")
     sentence(rig.spool("export", "--output", rig.dir, code=73), "sls-spool", "directory")
+    sentence(rig.spool("list", "-t", "siemm", code=64), "sls-spool", "'siemm'", "did you mean 'siem'?")
+    sentence(rig.spool("replay", "--seq", "1", "--to", "tcp://127.0.0.1:9", "--rate", "fast", code=64),
+             "sls-spool", "'fast'", "500/s")
+    sentence(rig.spool("skip", "--seq", "1", "-t", "siem", "--reason", "", code=64), "sls-spool", "say why")
     if os.getuid() == 0:
         full = rig.path("full")  # a device of our own: a wrong program replaces it
         os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
@@ -146,6 +174,7 @@ def exports(rig):
 
 def test(rig):
     usage(rig)
+    odd_values(rig)
     partners(rig)
     relay_modes(rig)
     closed_descriptors(rig)

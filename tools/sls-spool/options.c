@@ -139,7 +139,9 @@ static int check_once(const struct tool *tool, int id)
     for (size_t i = 0; i < TABLE_SIZE; i++)
         if (table[i].id == id && table[i].has_value && id != OPT_SHARD &&
             tool_given(tool, (enum option)id))
-            return tool_usage("option '--%s' was given twice: leave one out", table[i].name);
+            return tool_usage("option '%s%s' was given twice: leave one out",
+                              id == OPT_OUTPUT ? "-" : "--",
+                              id == OPT_OUTPUT ? "o" : table[i].name);
     return 0;
 }
 

@@ -343,7 +343,7 @@ static int choose(struct work *work, struct slsr_err *err)
 
     if (work->verb->needs_target && tool->target == NULL)
         return slsr_fail(err, SLSR_EUSAGE, "%s without -t: say for which target", tool->verb);
-    if (work->verb->kind == SLSR_ORDER_SKIP && tool->reason == NULL)
+    if (work->verb->kind == SLSR_ORDER_SKIP && (tool->reason == NULL || tool->reason[0] == '\0'))
         return slsr_fail(err, SLSR_EUSAGE, "skip without --reason: say why, the ledger keeps it");
     rc = state_targets(tool, &work->targets, &work->count, err);
     if (rc != 0)

@@ -29,6 +29,7 @@ struct replay {
     uint64_t limit; /* -n +N */
     uint64_t frames, bytes, first, last;
     int64_t oldest_ns, newest_ns; /* event times */
+    int64_t rate_frames_s;        /* 0: no limit */
     /* under way */
     uint64_t offered; /* selected frames that delivery has asked for, each once */
     uint64_t seen;    /* highest of them */
@@ -129,7 +130,6 @@ static void print_plan(const struct replay *replay)
     char bytes[TEXT_SMALL];
     char oldest[TEXT_SMALL];
     char newest[TEXT_SMALL];
-    int64_t rate;
 
     cli_text_size(bytes, replay->bytes);
     cli_text_time_local(oldest, replay->oldest_ns / 1000000000,
@@ -143,9 +143,9 @@ static void print_plan(const struct replay *replay)
     fputs(" (", stderr);
     cli_text_escape(stderr, slsr_bytes_of(replay->target->host), 0);
     fprintf(stderr, " port %d)", replay->target->port);
-    if (replay->tool->rate != NULL && read_rate(replay, replay->tool->rate, &rate)) {
-        cli_text_duration(oldest, (int64_t)(replay->frames / (uint64_t)rate));
-        fprintf(stderr, ", ETA %s at %" PRId64 " frames/s", oldest, rate);
+    if (replay->rate_frames_s > 0) {
+        cli_text_duration(oldest, (int64_t)(replay->frames / (uint64_t)replay->rate_frames_s));
+        fprintf(stderr, ", ETA %s at %" PRId64 " frames/s", oldest, replay->rate_frames_s);
     }
     fputc('\n', stderr);
 }
@@ -360,8 +360,7 @@ static int send_all(struct replay *replay)
                                      .drain_ms = DRAIN_MS,
                                      .stop = &tool->stop};
 
-    if (tool->rate != NULL && !read_rate(replay, tool->rate, &delivery.rate_frames_s))
-        return tool_usage("rate '%s', --rate: give frames (500/s) or bytes (2MB/s)", tool->rate);
+    delivery.rate_frames_s = replay->rate_frames_s;
     replay->settled = replay->first;
     replay->began_ns = tool_now_ns();
     replay->terminal = isatty(STDERR_FILENO) == 1;
@@ -504,6 +503,8 @@ static int replay_run(struct replay *replay)
         finish_job(replay);
     else if (code == 0 && replay->frames == 0)
         code = tool_no_match(tool, ", nothing was sent");
+    if (code == 0 && tool->rate != NULL && !read_rate(replay, tool->rate, &replay->rate_frames_s))
+        code = tool_usage("rate '%s', --rate: give frames (500/s) or bytes (2MB/s)", tool->rate);
     if (code == 0 && replay->frames > 0) {
         print_plan(replay);
         if (!tool_given(tool, OPT_DRY_RUN) && !replay->resumed)

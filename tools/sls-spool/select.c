@@ -141,6 +141,19 @@ static int read_pattern(struct selection *sel, const struct tool *tool, struct s
     return 0;
 }
 
+/* A slip in -t selects other frames than were meant, or none. A replay looks its own up. */
+static int check_target(struct tool *tool, struct slsr_err *err)
+{
+    struct slsr_target_state *targets = NULL;
+    size_t count;
+    int rc = 0;
+
+    if (strcmp(tool->verb, "replay") != 0)
+        rc = state_targets(tool, &targets, &count, err);
+    free(targets);
+    return rc;
+}
+
 int select_init(struct selection *sel, struct tool *tool, struct slsr_err *err)
 {
     uint64_t oldest;
@@ -163,6 +176,8 @@ int select_init(struct selection *sel, struct tool *tool, struct slsr_err *err)
     if ((rc = read_times(sel, tool, err)) != 0)
         return rc;
     if (tool->pattern != NULL && (rc = read_pattern(sel, tool, err)) != 0)
+        return rc;
+    if (tool->target != NULL && (rc = check_target(tool, err)) != 0)
         return rc;
     if (tool->state != NULL) {
         const unsigned states = state_parse(tool->state);
