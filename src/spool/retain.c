@@ -195,6 +195,27 @@ bool retain_all_taken(struct slsr_spool *spool)
     return all;
 }
 
+enum { EMPTY_BYTES = 64 * 1024 }; /* what a spool without frames takes at most */
+
+static int say_full(const struct slsr_spool_config *c, const struct usage *usage, size_t need,
+                    struct slsr_err *err)
+{
+    const double mib = 1 << 20;
+
+    if (c->max_size_bytes > 0 && need + EMPTY_BYTES > (uint64_t)c->max_size_bytes)
+        return slsr_fail(err, SLSR_EFULL,
+                         "spool %s can never hold what was pulled at once, %.1f MiB with a "
+                         "spool.max_size of %.1f MiB: raise that, or lower source.max_log_groups",
+                         c->path, (double)need / mib, (double)c->max_size_bytes / mib);
+    return slsr_fail(
+        err, SLSR_EFULL,
+        "spool %s is full (%llu of %lld MiB used, %llu MiB free on its disk of "
+        "which spool.min_free_disk keeps %lld MiB): pulling waits until a target takes "
+        "frames, the disk has room or the limits are raised",
+        c->path, (unsigned long long)(usage->disk >> 20), (long long)(c->max_size_bytes >> 20),
+        (unsigned long long)(usage->free_disk >> 20), (long long)(c->min_free_disk_bytes >> 20));
+}
+
 int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_err *err)
 {
     const struct slsr_spool_config *c = &spool->config;
@@ -220,13 +241,7 @@ int retain_make_room(struct slsr_spool *spool, size_t need_bytes, struct slsr_er
            drop_head(spool, &usage))
         ;
     if (need_bytes > 0 && !fits(spool, &usage, need_bytes))
-        rc = slsr_fail(
-            err, SLSR_EFULL,
-            "spool %s is full (%llu of %lld MiB used, %llu MiB free on its disk of "
-            "which spool.min_free_disk keeps %lld MiB): pulling waits until a target takes "
-            "frames, the disk has room or the limits are raised",
-            c->path, (unsigned long long)(usage.disk >> 20), (long long)(c->max_size_bytes >> 20),
-            (unsigned long long)(usage.free_disk >> 20), (long long)(c->min_free_disk_bytes >> 20));
+        rc = say_full(c, &usage, need_bytes, err);
     pthread_mutex_unlock(&spool->lock);
     return rc;
 }

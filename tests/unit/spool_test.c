@@ -262,6 +262,23 @@ static void small_spool_empties_itself(void **state)
     slsr_spool_close(spool);
 }
 
+/* What waits for room that there never will be must not read as if the target were late. */
+static void a_batch_larger_than_the_spool_is_called_that(void **state)
+{
+    struct box *box = *state;
+    struct slsr_spool *spool;
+    struct slsr_checkpoint cp = {.stream = shard0, .cursor = "x"};
+    struct slsr_err err;
+
+    box->config.max_size_bytes = 1 << 20;
+    spool = open_it(box, SLSR_SPOOL_WRITE);
+    fill(box, 2000, 1000);
+    assert_int_equal(slsr_spool_append(spool, &box->batch, &cp, NULL, &err), SLSR_EFULL);
+    assert_non_null(strstr(err.text, "can never hold"));
+    assert_non_null(strstr(err.text, "a spool.max_size of 1.0 MiB"));
+    slsr_spool_close(spool);
+}
+
 static void forgotten_target_pins_nothing(void **state)
 {
     struct box *box = *state;
@@ -428,6 +445,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs_equal_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_go_when_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(small_spool_empties_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_batch_larger_than_the_spool_is_called_that, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(forgotten_target_pins_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(second_relay_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(dies_without_closing, setup, teardown),
