@@ -26,7 +26,8 @@
 enum { ROOM_PAUSE_MS = 200, SLOW_PAUSE_MS = 5000, QUOTA_PAUSE_MS = 1000 };
 enum { FULL_PULL_BYTES = 4 * 1024 * 1024, HALF_PULL_BYTES = 1024 * 1024, HALF_PULL_GROUPS = 100 };
 enum { LONE_RAW_BYTES = 1024 * 1024 }; /* of such pulls few share a commit */
-enum { COPIES = 4 }; /* of a pull's raw size that one turn of the loop holds at most */
+enum { COPIES = 4 };       /* of a pull's raw size that one turn of the loop holds at most */
+enum { FIRST_PULLS = 16 }; /* at a time at least; of what comes nobody knows the size yet */
 
 static bool stopping(const struct run *r)
 {
@@ -398,6 +399,15 @@ static int turn(struct run *r, struct slsr_err *err)
     return 0;
 }
 
+/* A first pull counts like a full one, but no more than its share of source.memory: when hundreds
+ * of shards start at once, not all of them hold an answer that waits to be decoded. */
+static int64_t first_raw(const struct run *r)
+{
+    const int64_t share = memory_limit(r->g->memory) / (FIRST_PULLS * COPIES);
+
+    return share < FULL_PULL_BYTES ? share : FULL_PULL_BYTES;
+}
+
 static int set_up(struct run *r, struct slsr_err *err)
 {
     int rc = r->g->o.open(&r->client, r->g->o.source, r->g->o.consumer, &r->w->stop, err);
@@ -448,6 +458,7 @@ void *shard_run(void *arg)
     snprintf(name, sizeof name, "shard %u of %.40s", w->shard, r.stream.logstore);
     progress_begin(name);
     r.stream.shard = w->shard;
+    r.last_raw = first_raw(&r);
     backoff_init(&r.backoff, 250, 30000, 2);
     if (set_up(&r, &err) != 0) {
         r.g->o.fatal(r.g->o.ctx, &err);

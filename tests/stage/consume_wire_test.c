@@ -249,6 +249,41 @@ static void trap_21_a_pull_over_the_limit_is_asked_for_in_smaller_pieces(void **
     world_teardown(&w);
 }
 
+static bool slow_pulls(struct world *w, const struct asked *q, struct answer *a)
+{
+    (void)w;
+    if (q->call == PULL)
+        a->delay_ms = 1000;
+    return false;
+}
+
+/* All shards have a backlog, and the service is slow: not all of them may hold an answer at once.
+ */
+static void trap_21_first_pulls_wait_for_their_share_of_memory(void **state)
+{
+    struct world w;
+    int64_t began_ms = 0;
+    unsigned at_once = 0;
+
+    (void)state;
+    world_setup(&w, FAKE_SHARDS, 5);
+    w.hook = slow_pulls;
+    world_start(&w);
+    RUN_UNTIL(&w, all_spooled);
+    world_stop(&w);
+    for (size_t i = 0; i < w.asked_count; i++) {
+        if (w.asked[i].call != PULL)
+            continue;
+        if (began_ms == 0)
+            began_ms = w.asked[i].at_ms;
+        at_once += w.asked[i].at_ms < began_ms + 1000;
+    }
+    assert_int_equal(at_once, 16); /* each with a sixteenth of source.memory */
+    for (uint32_t i = 0; i < FAKE_SHARDS; i++)
+        assert_int_equal(spooled_whole(&w, i, FAKE_FIRST), 0);
+    world_teardown(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +296,7 @@ int main(void)
         cmocka_unit_test(trap_07_create_says_consumer_group_checkpoint_says_shard),
         cmocka_unit_test(trap_19_nanoseconds_are_plain_digits),
         cmocka_unit_test(trap_21_a_pull_over_the_limit_is_asked_for_in_smaller_pieces),
+        cmocka_unit_test(trap_21_first_pulls_wait_for_their_share_of_memory),
         cmocka_unit_test(trap_25_lz4_is_a_bare_block_a_size_prefix_is_refused),
         cmocka_unit_test(trap_26_user_agent_names_group_and_consumer),
     };

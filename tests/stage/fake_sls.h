@@ -29,7 +29,7 @@
 #include "consume/consume.h"
 #include "slsrelay/ledger.h"
 
-enum { FAKE_SHARDS = 8, FAKE_ASKED = 4096, FAKE_START_S = 1735787045, FAKE_FIRST = 1000000 };
+enum { FAKE_SHARDS = 24, FAKE_ASKED = 4096, FAKE_START_S = 1735787045, FAKE_FIRST = 1000000 };
 #define FAKE_SECRET "Very+Secret/Key=0123456789"
 
 enum call { LIST, CURSOR, PULL, CREATE, UPDATE, BEAT, PUT, GET, CALLS };
