@@ -234,6 +234,11 @@ int segment_acquire(struct slsr_spool *spool, uint64_t seq, struct segment **out
         }
         if (rc != 0 && why.code == rc && err != NULL)
             *err = why;
+        if (rc == SLSR_ECORRUPT && spool->mode == SLSR_SPOOL_WRITE) {
+            rc = slsr_fail(err, SLSR_ENOMATCH,
+                           "no frames for now: the writer has to leave a damaged segment first");
+            break;
+        }
         if (rc == SLSR_ENOMATCH && found != NULL && !found->broken && found != spool->segments[0]) {
             /* made by the relay, its first transaction still to come: the one before is the last */
             found = locate(spool, found->first - 1);

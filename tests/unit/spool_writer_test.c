@@ -369,6 +369,50 @@ static void a_segment_that_cannot_be_left_yet_is_not_written_to(void **state)
     slsr_batch_fini(&position.batch);
 }
 
+/* Worse: the disk has spoiled the start of that file as well. Until the writer has left it, a
+ * sender waits: passing its frames one by one would count them as delivered. Then it is set aside
+ * as a whole, in the ledger. */
+static void a_spoiled_segment_in_use_is_not_passed_over(void **state)
+{
+    static const char junk[64] = "junk";
+    struct box *box = *state;
+    struct slsr_spool *spool = open_it(box, SLSR_SPOOL_WRITE);
+    struct slsr_range *range;
+    struct slsr_frame frame;
+    struct rlimit usual;
+    struct delivery d;
+    char path[200];
+    int fd;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    make(&d, 0, 10, 1000);
+    append(spool, &d);
+    break_metas = 2;
+    d.ticket = (struct slsr_ticket){0};
+    set_descriptors(0);
+    submit(spool, &d);
+    assert_int_equal(settle(spool, &d), SLSR_EIO);
+    set_descriptors(usual.rlim_cur);
+    segment_path(spool, 1, path, sizeof path);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = 0; at < 2 * PAGE; at += PAGE)
+        assert_int_equal(pwrite(fd, junk, sizeof junk, at), sizeof junk);
+    close(fd);
+    assert_int_equal(slsr_range_open(&range, spool, 1, UINT64_MAX - 1, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(slsr_range_next(range, &frame, NULL), SLSR_ENOMATCH);
+        assert_int_equal(slsr_range_position(range), 1);
+    }
+    append(spool, &d);
+    assert_int_equal(slsr_range_next(range, &frame, NULL), 0);
+    assert_int_equal(frame.seq, 11);
+    assert_int_equal(spool->quarantined_count, 1);
+    slsr_range_close(range);
+    slsr_spool_close(spool);
+    slsr_batch_fini(&d.batch);
+}
+
 /* --- readers that died --- */
 
 struct look {
@@ -600,6 +644,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(waiting_shards_share_a_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(a_panic_costs_a_segment_not_a_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(a_segment_that_cannot_be_left_yet_is_not_written_to, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_spoiled_segment_in_use_is_not_passed_over, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(trees_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_commit_is_begun_early, setup, teardown),
