@@ -34,7 +34,8 @@ static bool stopping(const struct run *r)
     return slsr_stop_requested(&r->w->stop);
 }
 
-void shard_tell(struct run *r, int rc, const struct slsr_err *err)
+/* One diagnostic per change of state; the note always. rc 0: all is well (again). */
+static void tell(struct run *r, int rc, const struct slsr_err *err)
 {
     if (rc == SLSR_ESTOPPED || (rc == 0 && r->last_error == 0))
         return;
@@ -55,7 +56,8 @@ void shard_tell(struct run *r, int rc, const struct slsr_err *err)
     r->last_error = rc;
 }
 
-void shard_pause(struct run *r, int rc)
+/* Back-off by the error's class, ends with stop. */
+static void pause_by(struct run *r, int rc)
 {
     int64_t ms = backoff_next_ms(&r->backoff);
 
@@ -89,14 +91,14 @@ static int submit_again(struct run *r, struct lane *lane, struct slsr_err *err)
         lane->under_way = rc == 0;
         if (rc == 0)
             return 0;
-        shard_tell(r, rc, err);
-        shard_pause(r, rc);
+        tell(r, rc, err);
+        pause_by(r, rc);
     }
     return SLSR_ESTOPPED;
 }
 
 /* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
-int shard_settle(struct run *r, struct lane *lane)
+static int settle(struct run *r, struct lane *lane)
 {
     struct slsr_err err = {0};
     int rc;
@@ -112,10 +114,10 @@ int shard_settle(struct run *r, struct lane *lane)
             count_add(COUNT_SPOOLED_BYTES, NULL, NULL, lane->batch.used);
             report_committed(r, lane);
             if (r->last_error == SLSR_EFULL || r->last_error == SLSR_EIO)
-                shard_tell(r, 0, NULL);
+                tell(r, 0, NULL);
             return 0;
         }
-        shard_tell(r, rc, &err);
+        tell(r, rc, &err);
         if (slsr_err_class(rc) != SLSR_CLASS_RETRY) {
             slsr_stop_request(&r->w->stop); /* first: nothing may be pulled past this batch */
             r->g->o.fatal(r->g->o.ctx, &err);
@@ -125,7 +127,7 @@ int shard_settle(struct run *r, struct lane *lane)
             slsr_spool_wait_room(r->g->o.spool, &r->w->stop, INT32_MAX, NULL);
             slsr_stop_wait(&r->w->stop, ROOM_PAUSE_MS); /* the disk may know of other limits */
         } else {
-            shard_pause(r, rc);
+            pause_by(r, rc);
         }
         rc = submit_again(r, lane, &err);
         if (rc != 0)
@@ -135,9 +137,9 @@ int shard_settle(struct run *r, struct lane *lane)
 
 int shard_settle_all(struct run *r)
 {
-    int rc = shard_settle(r, &r->lanes[r->turn]); /* the older one */
+    int rc = settle(r, &r->lanes[r->turn]); /* the older one */
 
-    return rc != 0 ? rc : shard_settle(r, &r->lanes[1 - r->turn]);
+    return rc != 0 ? rc : settle(r, &r->lanes[1 - r->turn]);
 }
 
 static void note_lag(struct run *r, const struct client_pull *pull, uint32_t last_time_s,
@@ -156,7 +158,7 @@ static void note_lag(struct run *r, const struct client_pull *pull, uint32_t las
 static int hand_over(struct run *r, const char *position, struct slsr_err *err)
 {
     struct lane *lane = &r->lanes[r->turn];
-    int rc = shard_settle(r, &r->lanes[1 - r->turn]);
+    int rc = settle(r, &r->lanes[1 - r->turn]);
 
     if (rc == 0)
         rc = fenced(r, err);
@@ -360,7 +362,7 @@ static int pull_failed(struct run *r, int rc, struct slsr_err *err)
         return rc;
     rc = position_leap(r, err);
     if (rc == 0)
-        shard_pause(r, SLSR_ECURSOR); /* should SLS refuse the fresh one, too */
+        pause_by(r, SLSR_ECURSOR); /* should SLS refuse the fresh one, too */
     return rc;
 }
 
@@ -390,7 +392,7 @@ static int turn(struct run *r, struct slsr_err *err)
         return rc;
     }
     adapt_count(r, &pull);
-    shard_tell(r, 0, NULL);
+    tell(r, 0, NULL);
     backoff_reset(&r->backoff);
     if (!at_end)
         r->end_tried = false;
@@ -430,10 +432,10 @@ static void consume_shard(struct run *r)
                 note_set(r->g, &r->w->note, consume_state(0), NULL);
             started = true;
         } else if (rc != SLSR_ESTOPPED) {
-            shard_tell(r, rc, &err);
+            tell(r, rc, &err);
             if (r->held > 0 && memory_wanted(r->g->memory) && shard_settle_all(r) == 0)
                 buffers_shed(r);
-            shard_pause(r, rc);
+            pause_by(r, rc);
         }
     }
     if (!started)

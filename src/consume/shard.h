@@ -69,13 +69,9 @@ void buffers_shed(struct run *r);
 void buffers_end(struct run *r);
 
 /* --- shard.c --- */
-/* One diagnostic per change of state; the note always. rc 0: all is well (again). */
-void shard_tell(struct run *r, int rc, const struct slsr_err *err);
-/* Waits for a lane's commit; a full or failing spool is waited out, the batch stays in hand. */
-int shard_settle(struct run *r, struct lane *lane);
+/* Waits for the commit of both lanes; a full or failing spool is waited out, the batch stays in
+ * hand. */
 int shard_settle_all(struct run *r);
-/* Back-off by the error's class, ends with stop. */
-void shard_pause(struct run *r, int rc);
 
 /* --- position.c --- */
 /* Where to begin: docs/sls.md "Where a shard goes on". */
