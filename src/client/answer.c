@@ -270,20 +270,6 @@ int answer_cursor(struct slsr_bytes body, char cursor[SLSR_CURSOR_MAX + 1], stru
     return rc;
 }
 
-int answer_cursor_time(struct slsr_bytes body, int64_t *time_s, struct slsr_err *err)
-{
-    json_t *object = parse(body);
-    const json_t *value = json_object_get(object, "cursor_time");
-    int rc = 0;
-
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        rc = refuse(err, "it holds no cursor_time");
-    else
-        *time_s = json_integer_value(value);
-    json_decref(object);
-    return rc;
-}
-
 void answer_mask(char *text, const char *const *secrets)
 {
     for (; *secrets != NULL; secrets++) {

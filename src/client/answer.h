@@ -31,8 +31,6 @@ int answer_checkpoint(struct slsr_bytes body, uint32_t shard, struct client_chec
 int answer_nothing(struct slsr_bytes body, struct slsr_err *err);
 /* {"cursor":"..."} */
 int answer_cursor(struct slsr_bytes body, char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err);
-/* {"cursor_time":1554260243} */
-int answer_cursor_time(struct slsr_bytes body, int64_t *time_s, struct slsr_err *err);
 /* Keys from a credentials file or the metadata service; overwrite it after use. */
 struct answer_keys {
     char id[256];

@@ -244,22 +244,6 @@ int client_get_cursor(struct client *c, const char *logstore, uint32_t shard, co
     return request_wrap(c, &r, answer_cursor(c->response.body, cursor, err), err);
 }
 
-int client_cursor_time(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
-                       int64_t *time_s, struct slsr_err *err)
-{
-    struct request r;
-    int rc = begin_shard(c, &r, "get cursor time", logstore, shard, err);
-
-    if (rc != 0)
-        return rc;
-    request_query(&r, "type", "cursor_time");
-    request_query(&r, "cursor", cursor);
-    rc = request_run(c, &r, err);
-    if (rc != 0)
-        return rc;
-    return request_wrap(c, &r, answer_cursor_time(c->response.body, time_s, err), err);
-}
-
 int client_pull(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
                 int count, struct client_pull *pull, struct slsr_err *err)
 {

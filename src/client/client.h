@@ -70,14 +70,12 @@ const char *client_last_code(const struct client *client);
 
 int client_list_shards(struct client *c, const char *logstore, struct client_shard **shards,
                        size_t *count, struct slsr_err *err); /* free(*shards) */
-/* from: "begin", "end" or unix seconds as text. */
 /* How long the service keeps logs of this logstore, in seconds. */
 int client_logstore_retention(struct client *c, const char *logstore, int64_t *seconds,
                               struct slsr_err *err);
+/* from: "begin", "end" or unix seconds as text. */
 int client_get_cursor(struct client *c, const char *logstore, uint32_t shard, const char *from,
                       char cursor[SLSR_CURSOR_MAX + 1], struct slsr_err *err);
-int client_cursor_time(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
-                       int64_t *time_s, struct slsr_err *err);
 int client_pull(struct client *c, const char *logstore, uint32_t shard, const char *cursor,
                 int count, struct client_pull *pull, struct slsr_err *err);
 /* Creates the group or, when it is there, sets its timeout and order. */

@@ -54,13 +54,6 @@ bool utf8_valid(struct slsr_bytes text)
     return true;
 }
 
-size_t utf8_cut(const char *text, size_t n)
-{
-    while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
-        n--;
-    return n;
-}
-
 size_t text_cut(const char *text, size_t n)
 {
     size_t cut = n;

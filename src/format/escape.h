@@ -59,7 +59,5 @@ char *text_put_plain(char *out, struct slsr_bytes in, const struct text_rules *r
 int utf8_length(const uint8_t *p, size_t n);
 /* True when all of it is well-formed. */
 bool utf8_valid(struct slsr_bytes text);
-/* Largest cut <= n that does not split a character of well-formed text. */
-size_t utf8_cut(const char *text, size_t n);
 
 #endif

@@ -61,7 +61,6 @@ static void one(unsigned choice, struct slsr_bytes body)
             must(cursor[0] != '\0' && strlen(cursor) <= SLSR_CURSOR_MAX);
         break;
     case 4:
-        (void)answer_cursor_time(body, &number, &err);
         (void)answer_retention(body, &number, &err);
         break;
     case 5:

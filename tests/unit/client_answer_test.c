@@ -155,7 +155,6 @@ static void checkpoints(void **state)
 static void cursors(void **state)
 {
     char cursor[SLSR_CURSOR_MAX + 1], json[SLSR_CURSOR_MAX + 64];
-    int64_t time_s;
 
     (void)state;
     assert_int_equal(answer_cursor(slsr_bytes_of("{\"cursor\":\"MTI=\"}"), cursor, NULL), 0);
@@ -168,13 +167,6 @@ static void cursors(void **state)
     assert_int_equal(answer_cursor(slsr_bytes_of("{\"cursor\":\"\"}"), cursor, NULL), SLSR_ESERVER);
     assert_int_equal(answer_cursor(slsr_bytes_of("[\"a\"]"), cursor, NULL), SLSR_ESERVER);
     assert_int_equal(answer_cursor(slsr_bytes_of(""), cursor, NULL), SLSR_ESERVER);
-    assert_int_equal(
-        answer_cursor_time(slsr_bytes_of("{\"cursor_time\":1554260243}"), &time_s, NULL), 0);
-    assert_int_equal(time_s, 1554260243);
-    assert_int_equal(answer_cursor_time(slsr_bytes_of("{\"cursor_time\":-1}"), &time_s, NULL),
-                     SLSR_ESERVER);
-    assert_int_equal(answer_cursor_time(slsr_bytes_of("{\"cursor_time\":\"1\"}"), &time_s, NULL),
-                     SLSR_ESERVER);
 }
 
 static void error_bodies(void **state)
