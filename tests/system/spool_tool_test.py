@@ -515,6 +515,26 @@ def test_watch(rig):
         finally:
             process.kill()
     check(all(row["frames"] == FRAMES for row in rows), f"status --watch: {rows}")
+    # Of a relay that has just been started: the spool is made while we look.
+    argv[2] = rig.path("coming")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL) as process:
+        try:
+            said = process.stderr.readline().decode()
+            check(f"no spool at {argv[2]} yet" in said, f"waiting: {said!r}")
+            os.rename(rig.path("spool"), argv[2])
+            check(json.loads(process.stdout.readline())["frames"] == FRAMES, "the spool that came")
+            process.send_signal(signal.SIGTERM)
+            check(process.wait(30 * harness.SLOW) == 0, "status --watch ends with 0")
+        finally:
+            process.kill()
+    os.rename(argv[2], rig.path("spool"))
+    argv[2] = rig.path("never")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL) as process:
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(30 * harness.SLOW) == 66, "an interrupted wait ends with 66")
 
 
 def test(rig):

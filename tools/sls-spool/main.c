@@ -70,6 +70,7 @@ static const struct verb verbs[] = {
     {"readers", verb_readers, OPTION_BIT(OPT_CLEAR_STALE), 0},
     {"stats", verb_stats, 0, 0},
 };
+enum { AWAIT_S = 10, AWAIT_TURN_MS = 100 };
 enum { LOCK_WAIT_S = 10 }; /* nobody holds the lock for more than 20 ms, but who stands still */
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -263,6 +264,27 @@ static void give_up(void *ctx)
     _exit(EXIT_AGAIN);
 }
 
+/* Opens it to read. A relay that was started a moment ago makes its spool just now: who wants to
+ * watch it waits for that, a little. */
+static int open_or_await(struct tool *tool, const struct slsr_spool_config *config,
+                         struct slsr_err *err)
+{
+    const int64_t until_ns = tool_mono_ns() + (int64_t)AWAIT_S * 1000000000;
+    bool told = false;
+    int rc;
+
+    while ((rc = slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, err)) == SLSR_ENOSPOOL &&
+           tool_given(tool, OPT_WATCH) && tool_mono_ns() < until_ns) {
+        if (!told)
+            fprintf(stderr, "sls-spool: no spool at %s yet, waiting %d s for a relay to make it\n",
+                    config->path, AWAIT_S);
+        told = true;
+        if (slsr_stop_wait(&tool->stop, AWAIT_TURN_MS))
+            break;
+    }
+    return rc;
+}
+
 static int open_spool(struct tool *tool)
 {
     struct slsr_spool_config only_path = {.path = (char *)(uintptr_t)tool->dir};
@@ -282,7 +304,7 @@ static int open_spool(struct tool *tool)
                   tool->dir);
         return tool_fail(&err);
     }
-    if (slsr_spool_open(&tool->spool, config, SLSR_SPOOL_READ, &err) != 0)
+    if (open_or_await(tool, config, &err) != 0)
         return tool_fail(&err);
     slsr_spool_patience(tool->spool, LOCK_WAIT_S, give_up, tool);
     tool->vigil = (struct vigil){.seconds = LOCK_WAIT_S, .name = tool->verb};
