@@ -420,7 +420,8 @@ void config_check(struct config_load *load)
     }
     if (load->need_relay && c->source_count == 0)
         config_problem(load, "$.sources", "is empty: name at least one source");
-    if (load->need_relay && c->target_count == 0)
+    if (load->need_relay && c->target_count == 0 &&
+        !config_told(load, load->problems->count, "$.targets")) /* SIEM that cannot be read */
         config_problem(load, "$.targets", "is empty: name at least one target here or in SIEM");
     for (size_t i = 0; i < c->target_count; i++) {
         (void)config_path_index(path, "$.targets", i);

@@ -231,6 +231,10 @@ static void test_environment(void **state)
     assert_int_equal(l.rc, SLSR_ECONFIG);
     assert_non_null(strstr(l.problems.items[0].text, "SIEM"));
     unload(&l);
+    l = load_text("{}", true); /* and a target is not said to be missing as well */
+    for (size_t i = 0; i < l.problems.count; i++)
+        assert_null(strstr(l.problems.items[i].text, "is empty: name at least one target"));
+    unload(&l);
     setenv("SIEM", "", 1);
     setenv("SLS_PROJECT", "\xff", 1);
     l = load_text("{}", false);
