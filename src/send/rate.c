@@ -18,6 +18,10 @@ void rate_look(struct rate *rate, uint64_t taken, int64_t now_ms)
     const int64_t span_ms = now_ms - rate->at_ms;
     const double old = KEEP * rate->weight;
 
+    if (rate->weight == 0 && taken == rate->taken) {
+        rate->at_ms = now_ms; /* the first second begins with the flow, not in the silence */
+        return;
+    }
     if (span_ms < LOOK_MS)
         return;
     rate->weight = old + (1 - KEEP);

@@ -44,6 +44,17 @@ static void a_steady_flow_is_right_from_the_first_second(void **state)
         assert_true(near(pass(600, 1200), 500));
 }
 
+/* Who starts waits for a connection and for logs first. */
+static void silence_before_it_does_not_count(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 5; i++)
+        assert_true(pass(0, 700) == 0);
+    assert_true(pass(20, 40) == 0);
+    assert_true(near(pass(480, 960), 500));
+}
+
 /* Less than a second is no measure: the figure stays, and the frames count at the next look. */
 static void a_short_look_changes_nothing(void **state)
 {
@@ -89,6 +100,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_steady_flow_is_right_from_the_first_second),
+        cmocka_unit_test(silence_before_it_does_not_count),
         cmocka_unit_test(a_short_look_changes_nothing),
         cmocka_unit_test(it_follows_within_seconds),
         cmocka_unit_test(silence_is_zero_and_the_next_flow_is_new),
