@@ -2,14 +2,16 @@
 """Cost and memory of the relay over shards, targets and backlog.
 
     tests/bench/scale.py [--mb N] [--rows SHARDSxTARGETS,...] [--backlog GB,...] [--runs N]
-                         [--work DIR [--prepare]] [--bin DIR] [--json FILE]
+                         [--fetch INTERVAL] [--work DIR [--prepare]] [--bin DIR] [--json FILE]
 
 Every row is --runs runs of the whole pipeline (sls-sim serves prepared payloads over HTTP,
 syslog-sink --discard receives): the median and the range of CPU-seconds of the relay alone per raw
 GB until the last acknowledgement, and its largest resident set. --work keeps the payloads; --prepare
 only makes them. Rows: 1, 4, 16, 64 and 256 shards with one target; 1, 2 and 4 targets with
 four shards, per GB raw and, since each target is sent the whole stream, per GB sent; and with a
-backlog that already lies in the spool undelivered (the target refuses connections).
+backlog that already lies in the spool undelivered (the target refuses connections). A shard that
+has nothing more asks again after --fetch, by default that of the relay: the system tests' 50 ms are
+four times as many questions, and the last acknowledgement comes a second after the last log.
 """
 import argparse
 import json
@@ -59,13 +61,14 @@ def target(number, port):
             "settle": "200ms", "retry": {"initial": "50ms", "max": "500ms", "multiplier": 2}}
 
 
-def run(bin_dir, work, mb, shards, targets):
+def run(bin_dir, work, mb, shards, targets, fetch):
     folder, logs, raw = corpus(bin_dir, work, max(1, mb // shards))
     logs, raw = logs * shards, raw * shards
     with harness.Rig("scale") as rig:
         rig.start_sim("--payloads", folder, shards=shards)
         sinks = [rig.start_sink("--discard", name=f"sink-{n}") for n in range(targets)]
         config = rig.config(9, format__provenance=False, spool__max_size="60GiB",
+                            source__fetch_interval=fetch,
                             targets=[target(n, s.port) for n, s in enumerate(sinks)])
         relay = rig.start_relay(config)
 
@@ -76,9 +79,10 @@ def run(bin_dir, work, mb, shards, targets):
         harness.wait_until("all delivered", drained, 900, 0.2)
         pid = relay.process.pid
         cost, (peak, anon) = cpu_of(pid), peak_of(pid)
+        pulls = rig.sim_get()["calls"]["pull"]
         relay.stop()
     return {"shards": shards, "targets": targets, "cpu_s_per_raw_gb": cost / raw * 1e9,
-            "peak_mb": peak, "anon_mb": anon}
+            "peak_mb": peak, "anon_mb": anon, "pulls": pulls}
 
 
 def backlog_run(bin_dir, work, mb, backlog_gb):
@@ -121,14 +125,14 @@ def median_of(runs, key):
 def measure(args, work):
     rows, backlogs = [], []
     print(f"{'shards':>6} {'targets':>7} {'CPU-s per raw GB':>17} {'range':>11} {'peak MB':>8} "
-          f"{'anonymous MB':>13}")
+          f"{'anonymous MB':>13} {'pulls':>7}")
     for shards, targets in args.rows:
-        row = median_of([run(args.bin, work, args.mb, shards, targets) for _ in range(args.runs)],
-                        "cpu_s_per_raw_gb")
+        row = median_of([run(args.bin, work, args.mb, shards, targets, args.fetch)
+                         for _ in range(args.runs)], "cpu_s_per_raw_gb")
         rows.append(row)
         print(f"{shards:>6} {targets:>7} {row['cpu_s_per_raw_gb']:>17.2f} "
               f"{row['least']:>5.2f}-{row['most']:.2f}  {row['peak_mb']:>8.0f} "
-              f"{row['anon_mb']:>13.0f}", flush=True)
+              f"{row['anon_mb']:>13.0f} {row['pulls']:>7}", flush=True)
     print("backlog GB   spool   drain  (CPU-s per raw GB)   peak MB")
     for size in args.backlog:
         row = backlog_run(args.bin, work, args.mb, size)
@@ -149,6 +153,8 @@ def main():
                         type=lambda text: [float(n) for n in text.split(",") if n],
                         help="backlogs in raw GB, such as 1,5,20 (1,5)")
     parser.add_argument("--runs", type=int, default=1, help="runs of each row (1)")
+    parser.add_argument("--fetch", default="200ms", metavar="INTERVAL",
+                        help="source.fetch_interval of the rows (200ms)")
     parser.add_argument("--work", metavar="DIR", help="where to keep the payloads")
     parser.add_argument("--prepare", action="store_true", help="make the payloads, measure nothing")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bench", "bin"))
