@@ -65,7 +65,8 @@ def look(rig, name):
         done = spool(rig, name, *words, code=None)
         check(done.returncode in (0, 1), f"{words} under load: {done.returncode} {done.stderr}")
     # The relay owns it: an import says so, and nothing of frames.
-    done = spool(rig, name, "import", os.devnull, code=75)
+    spool(rig, name, "export", "-n", "1", "--output", rig.path("one.jsonl"))
+    done = spool(rig, name, "import", rig.path("one.jsonl"), code=75)
     check("import:" not in done.stderr, f"an import that never began: {done.stderr}")
 
 
@@ -103,15 +104,16 @@ def test(rig):
     with open(os.devnull, "wb") as nowhere:
         grep = subprocess.Popen([*argv, "tail", "-f", "-g", "[a-z]{9}"], stdout=nowhere)
         with subprocess.Popen([*argv, "cat"], stdout=subprocess.PIPE) as cat:
-            cat.stdout.read(1000)
-            cat.send_signal(signal.SIGSTOP)
-            stopped = time.monotonic()
-            look(rig, "busy")
-            watched = wait_all(rig, "busy", busy)
-            stopped_s = time.monotonic() - stopped
-            seen = overhead(rig, "busy", watched)
-            cat.send_signal(signal.SIGCONT)
-            cat.kill()
+            try:
+                cat.stdout.read(1000)
+                cat.send_signal(signal.SIGSTOP)
+                stopped = time.monotonic()
+                look(rig, "busy")
+                watched = wait_all(rig, "busy", busy)
+                stopped_s = time.monotonic() - stopped
+                seen = overhead(rig, "busy", watched)
+            finally:
+                cat.kill()
     wait_until("tail -f has shown the last frame", lambda: shown.last == LOGS or shown.wrong,
                60 + LOOK_S)
     check(not shown.wrong, f"tail -f showed {shown.wrong}")

@@ -359,7 +359,7 @@ def test_tail(rig):
         finally:
             process.kill()
     check(rows[:2] == [29, 30] and rows[2] > 31 and
-          said.startswith(f"sls-spool: {rows[2] - 31} frames from 31 on left the spool before"),
+          said.startswith(f"sls-spool: {rows[2] - 31} frames left the spool before they were"),
           f"tail -f behind a spool that was full: {rows}, {said}")
 
 

@@ -84,18 +84,6 @@ static void test_again(void **state)
     assert_int_equal(yield.at, 1150);
 }
 
-static void test_missed(void **state)
-{
-    struct yield yield;
-
-    (void)state;
-    yield_begin(&yield, 100, 100, 0);
-    assert_int_equal(yield_missed(&yield, 100, 1), 0);
-    assert_int_equal(yield_missed(&yield, 150, 90), 0);   /* not selected, but there */
-    assert_int_equal(yield_missed(&yield, 150, 150), 50); /* gone */
-    assert_int_equal(yield_missed(&yield, 150, 130), 30); /* gone, and then not selected */
-}
-
 /* Nothing comes for a day, then a burst: the day does not make it look slow for long. */
 static void test_idle(void **state)
 {
@@ -114,8 +102,10 @@ static void test_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pace),   cmocka_unit_test(test_flow), cmocka_unit_test(test_again),
-        cmocka_unit_test(test_missed), cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_idle),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

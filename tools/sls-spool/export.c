@@ -36,18 +36,6 @@ static bool export_frame(void *ctx, const struct slsr_frame *frame)
     return export->limit > 0 && !tool_output_broken(export->tool);
 }
 
-/* Retention does not wait for an export. */
-static void tell_missed(const struct selection *sel, struct tool *tool)
-{
-    if (sel->missed == 0)
-        return;
-    tool->damaged = true;
-    fprintf(stderr,
-            "sls-spool: %s%" PRIu64 " frame%s left the spool before they were read, export: raise "
-            "spool.retention_time\n",
-            sel->filtered || sel->stated ? "up to " : "", sel->missed, tool_s(sel->missed));
-}
-
 static int write_out(struct export *export, struct slsr_err *err)
 {
     struct tool *tool = export->tool;
@@ -63,8 +51,6 @@ static int write_out(struct export *export, struct slsr_err *err)
     }
     if (rc == 0)
         rc = walk_forward(&sel, tool, from, sel.to, export_frame, export, err);
-    if (rc == 0)
-        tell_missed(&sel, tool);
     select_fini(&sel);
     print_end(&export->printer);
     return rc;

@@ -20,7 +20,6 @@ struct selection {
     size_t literal_n;          /* 0: no such text is known */
     void *pattern;             /* compiled PCRE2, or NULL */
     void *match;
-    uint64_t missed; /* frames of [from, to) that left the spool before walk_forward was there */
     struct yield *yield; /* the walk follows a writer: it gives way to it; NULL: it does not */
     bool pattern_failed; /* a frame was too costly for the pattern; err has the sentence */
     struct slsr_err err;
@@ -43,7 +42,8 @@ bool select_stream(void *ctx, const struct slsr_stream *stream);
 typedef bool select_visit(void *ctx, const struct slsr_frame *frame);
 
 /* walk.c. All end early on visit's false, stop, or an error (0 otherwise). A damaged stretch is
- * told on stderr, remembered in tool->damaged and passed over. Memory does not depend on how much
+ * told on stderr, remembered in tool->damaged and passed over; so are frames that the writer gave
+ * back before walk_forward came to them. Memory does not depend on how much
  * is selected. */
 int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64_t to,
                  select_visit *visit, void *ctx, struct slsr_err *err);

@@ -31,35 +31,37 @@ static int open_range(struct selection *sel, struct tool *tool, uint64_t from, u
     return rc;
 }
 
-/* A follower has read `count` frames: tells of those before that it came too late for, and waits
- * when a writer shall go first. What was printed is seen meanwhile. */
+/* A follower has read `count` frames: it waits when a writer shall go first. What was printed is
+ * seen meanwhile. */
 static int give_way(struct selection *sel, struct tool *tool, uint64_t first, uint64_t count,
                     uint64_t bytes, struct slsr_err *err)
 {
-    struct yield *yield = sel->yield;
     struct pollfd stop = {.fd = tool->stop.fd, .events = POLLIN};
-    uint64_t oldest = 0;
-    uint64_t next = 0;
-    int rc = 0;
+    uint64_t oldest;
+    uint64_t next;
 
-    if (first > yield->at) {
-        rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
-        const uint64_t missed = rc == 0 ? yield_missed(yield, first, oldest) : 0;
-        if (missed > 0)
-            fprintf(
-                stderr,
-                "sls-spool: %" PRIu64 " frame%s from %" PRIu64
-                " on left the spool before they were read: 'tail -f' is slower than the relay\n",
-                missed, tool_s(missed), yield->at);
-    }
-    if (rc != 0 || !yield_read(yield, first, count, bytes))
+    if (!yield_read(sel->yield, first, count, bytes))
+        return 0;
+    int rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
+    if (rc != 0)
         return rc;
-    rc = slsr_spool_bounds(tool->spool, &oldest, &next, err);
-    yield_look(yield, next, tool_mono_ns());
-    const int64_t wait_ns = yield_wait(yield, tool_mono_ns());
-    if (rc == 0 && wait_ns > 0 && fflush(stdout) == 0)
+    yield_look(sel->yield, next, tool_mono_ns());
+    const int64_t wait_ns = yield_wait(sel->yield, tool_mono_ns());
+    if (wait_ns > 0 && fflush(stdout) == 0)
         (void)poll(&stop, 1, (int)((wait_ns + 999999) / 1000000));
-    return rc;
+    return 0;
+}
+
+/* Retention waits for nobody who only looks. */
+static void tell_missed(const struct selection *sel, struct tool *tool, uint64_t missed)
+{
+    if (missed == 0)
+        return;
+    tool->damaged = true;
+    fprintf(stderr, "sls-spool: %s%" PRIu64 " frame%s left the spool before they were read, %s\n",
+            sel->filtered || sel->stated ? "up to " : "", missed, tool_s(missed),
+            sel->yield != NULL ? "for the relay is faster than 'tail -f'"
+                               : "so this is not all: raise spool.retention_time");
 }
 
 /* The next frame that may belong: over what --state leaves out, and over runs without the literal
@@ -150,9 +152,7 @@ int walk_forward(struct selection *sel, struct tool *tool, uint64_t from, uint64
     if (rc == 0)
         rc = walk(sel, tool, range, from, to, visit, ctx, err);
     if (range != NULL)
-        sel->missed += slsr_range_missed(range);
-    if (rc == 0 && sel->yield != NULL && !slsr_stop_requested(&tool->stop))
-        rc = give_way(sel, tool, to, 0, 0, err); /* the last of them may be gone as well */
+        tell_missed(sel, tool, slsr_range_missed(range));
     slsr_range_close(range);
     return rc;
 }

@@ -52,10 +52,3 @@ int64_t yield_wait(struct yield *yield, int64_t now_ns)
     yield->slice_ns = now_ns + wait_ns;
     return wait_ns;
 }
-
-uint64_t yield_missed(const struct yield *yield, uint64_t first, uint64_t oldest)
-{
-    const uint64_t to = first < oldest ? first : oldest;
-
-    return to > yield->at ? to - yield->at : 0;
-}

@@ -4,8 +4,7 @@
  * cache has not kept, and takes as much of it as it is given: the relay would write a third slower
  * because somebody looks (docs/performance.md, "A writer with company"). So while frames come in
  * faster than YIELD_BUSY_BYTES a second, the follower reads YIELD_PACE_BYTES a second, and falls
- * behind; as soon as they come in slower it reads at full speed again. Every frame is shown either
- * way, but for those that leave the spool before the follower comes to them: these are counted.
+ * behind; as soon as they come in slower it reads at full speed again.
  *
  * One thread, no allocation, no clock of its own: times are the caller's, monotonic ns. */
 #ifndef SLS_SPOOL_YIELD_H
@@ -19,7 +18,7 @@
 #define YIELD_PACE_BYTES INT64_C(32000000)
 
 struct yield {
-    uint64_t at;            /* the next sequence that the follower expects */
+    uint64_t at;            /* all below was read or passed over */
     uint64_t frames, bytes; /* read so far: how large a frame is */
     uint64_t taken;         /* bytes of this slice */
     int64_t slice_ns;       /* when the slice began */
@@ -38,9 +37,5 @@ bool yield_read(struct yield *yield, uint64_t first, uint64_t count, uint64_t by
 void yield_look(struct yield *yield, uint64_t next, int64_t now_ns);
 /* Begins a new slice: in how many ns. 0: no writer is in a hurry. */
 int64_t yield_wait(struct yield *yield, int64_t now_ns);
-/* The follower comes to `first`, and the oldest frame kept is `oldest`: how many frames between
- * left the spool unread. What it jumps over because it was not selected counts only if it is gone.
- */
-uint64_t yield_missed(const struct yield *yield, uint64_t first, uint64_t oldest);
 
 #endif
