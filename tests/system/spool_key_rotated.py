@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 
 import harness
 from harness import check
@@ -69,6 +70,21 @@ def test(rig):
     chunks, sealed = verify(rig, "-c", config)
     check(0 < sealed < chunks, f"{sealed} of {chunks} chunks need the old key")
     check(verify(rig, "-D", rig.path("spool")) == (chunks, chunks), "without keys not all are sealed")
+    # A copy is read with the keys of the configuration; an import puts nothing there in the clear.
+    copy = rig.path("copy")
+    shutil.copytree(rig.path("spool"), copy)
+    os.remove(os.path.join(copy, "LOCK"))
+    lines = rig.path("lines.jsonl")
+    rig.run("sls-spool", "-c", config, "-D", copy, "export", "--seq", f"{first + 1}..{first + 10}", "--output", lines)
+    rig.run("sls-spool", "-D", copy, "cat", "-n", "1", code=78)
+    refused = rig.run("sls-spool", "-D", copy, "import", lines, code=78)
+    check("encryption_key_file" in refused.stderr, f"import in the clear: {refused.stderr!r}")
+    rig.run("sls-spool", "-c", config, "-D", copy, "import", lines)
+    shown = rig.run("sls-spool", "-c", config, "-D", copy, "-o", "raw", "cat", "--seq", f"{LOGS + 1}..", text=False).stdout
+    check(shown.count(PLAIN) == 10, f"imported: {shown!r}")
+    for name in os.listdir(copy):
+        with open(os.path.join(copy, name), "rb") as file:
+            check(PLAIN not in file.read(), f"an imported frame stands in the clear in {name}")
     print(f"{first} frames with the old key, {LOGS - first} with the new one")
 
 

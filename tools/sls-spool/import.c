@@ -23,7 +23,8 @@ enum { BATCH_BYTES = 1024 * 1024, BATCH_FRAMES = 4096 };
 
 struct import {
     struct tool *tool;
-    bool dry;                 /* only look */
+    bool dry; /* only look */
+    struct slsr_spool_config config;
     struct slsr_spool *spool; /* NULL: dry, or nothing good was read yet */
     struct slsr_batch batch;
     char project[SLSR_NAME_MAX + 1], logstore[SLSR_NAME_MAX + 1];
@@ -134,18 +135,34 @@ static int message_of(const struct import *import, const json_t *frame, struct s
     return out->n > 0 ? 0 : bad_line(import, "the frame is empty", err);
 }
 
-/* The spool to write: of the configuration, or -D with its built-in limits. */
+/* Frames of an encrypted spool do not get company in the clear. */
+static int refuse_clear(struct slsr_spool *spool, struct slsr_err *err)
+{
+    struct slsr_range *range = NULL;
+    struct slsr_frame frame;
+    uint64_t oldest;
+    uint64_t next;
+    int rc = slsr_spool_bounds(spool, &oldest, &next, err);
+
+    if (rc != 0 || next == oldest)
+        return rc;
+    rc = slsr_range_open(&range, spool, next - 1, next, err);
+    if (rc == 0 && slsr_range_next(range, &frame, err) == SLSR_ECONFIG)
+        rc = slsr_fail(err, SLSR_ECONFIG,
+                       "the spool's frames are encrypted, and what came in would not be: give -c "
+                       "FILE, whose spool.encryption_key_file has the key");
+    slsr_range_close(range);
+    return rc;
+}
+
+/* The spool to write, before the first frame goes in. */
 static int open_for_import(struct import *import, struct slsr_err *err)
 {
-    const struct tool *tool = import->tool;
-    struct slsr_spool_config own = {.path = (char *)(uintptr_t)tool->dir,
-                                    .max_size_bytes = INT64_C(1) << 40,
-                                    .retention_size_bytes = INT64_C(1) << 40};
-
     if (import->dry || import->spool != NULL)
         return 0;
-    return slsr_spool_open(&import->spool, tool->dir != NULL ? &own : &tool->config->spool,
-                           SLSR_SPOOL_WRITE, err);
+    int rc = slsr_spool_open(&import->spool, &import->config, SLSR_SPOOL_WRITE, err);
+    return rc == 0 && import->config.encryption_key_file == NULL ? refuse_clear(import->spool, err)
+                                                                 : rc;
 }
 
 static int take_line(struct import *import, const json_t *frame, struct slsr_err *err)
@@ -234,8 +251,10 @@ int verb_import(struct tool *tool)
         return tool_usage("-o raw with 'import': give text or json, raw is for frames");
     if (tool->word_count == 0)
         return tool_usage("import without a file: give one that export wrote");
-    if (tool->dir == NULL && (code = tool_load_config(tool)) != 0)
+    if ((code = tool_spool_config(tool, &import.config)) != 0)
         return code;
+    if (tool->dir != NULL)
+        import.config.max_size_bytes = import.config.retention_size_bytes = INT64_C(1) << 40;
     FILE *file = strcmp(tool->words[0], "-") == 0 ? stdin : fopen(tool->words[0], "re");
     if (file == NULL) {
         slsr_fail_errno(&err, errno == EACCES ? SLSR_EPERM : SLSR_ENOSPOOL, errno, "cannot read %s",

@@ -75,7 +75,7 @@ enum { LOCK_WAIT_S = 10 }; /* nobody holds the lock for more than 20 ms, but who
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char help[] =
-    "usage: sls-spool [-c FILE | -D SPOOLDIR] [-o text|json|jsonl|raw] COMMAND [OPTIONS]\n"
+    "usage: sls-spool [-c FILE] [-D SPOOLDIR] [-o text|json|jsonl|raw] COMMAND [OPTIONS]\n"
     "look    status  one screen; --watch redraws; --check --max-age S --max-backlog N: exit 1 "
     "when\n"
     "                a target is further behind, or no relay runs; it judges the targets' backlog "
@@ -285,26 +285,39 @@ static int open_or_await(struct tool *tool, const struct slsr_spool_config *conf
     return rc;
 }
 
+int tool_spool_config(struct tool *tool, struct slsr_spool_config *out)
+{
+    *out = (struct slsr_spool_config){.path = (char *)(uintptr_t)tool->dir};
+    if (tool->dir == NULL || tool->config_file != NULL) {
+        const int code = tool_load_config(tool);
+
+        if (code != 0)
+            return code;
+        if (tool->dir == NULL)
+            *out = tool->config->spool;
+        else
+            out->encryption_key_file = tool->config->spool.encryption_key_file;
+    }
+    return 0;
+}
+
 static int open_spool(struct tool *tool)
 {
-    struct slsr_spool_config only_path = {.path = (char *)(uintptr_t)tool->dir};
-    const struct slsr_spool_config *config = &only_path;
+    struct slsr_spool_config config;
     struct slsr_err err = {0};
     struct stat st;
 
-    if (tool->dir == NULL) {
-        int code = tool_load_config(tool);
-        if (code != 0)
-            return code;
-        config = &tool->config->spool;
-    } else if (tool->dir[0] == '\0') {
+    if (tool->dir != NULL && tool->dir[0] == '\0')
         return tool_usage("-D '': give the spool's directory");
-    } else if (stat(tool->dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+    const int code = tool_spool_config(tool, &config);
+    if (code != 0)
+        return code;
+    if (tool->dir != NULL && stat(tool->dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
         slsr_fail(&err, SLSR_ENOSPOOL, "no spool, %s: it is no directory: give the spool's",
                   tool->dir);
         return tool_fail(&err);
     }
-    if (open_or_await(tool, config, &err) != 0)
+    if (open_or_await(tool, &config, &err) != 0)
         return tool_fail(&err);
     slsr_spool_patience(tool->spool, LOCK_WAIT_S, give_up, tool);
     tool->vigil = (struct vigil){.seconds = LOCK_WAIT_S, .name = tool->verb};

@@ -128,6 +128,10 @@ int tool_interrupted(const char *what);
 int tool_no_match(const struct tool *tool, const char *more);
 /* Loads the configuration if it is not there yet. 0 or the exit code, already printed. */
 int tool_load_config(struct tool *tool);
+/* The spool's settings: of the configuration, or -D and built-in ones. With both -D and -c the keys
+ * are the configuration's: a copy of an encrypted spool is read with them. Strings are the tool's.
+ * 0 or the exit code, already printed. */
+int tool_spool_config(struct tool *tool, struct slsr_spool_config *out);
 /* True when standard output is gone: stop printing, the verb's result does not matter any more. */
 bool tool_output_broken(struct tool *tool);
 /* Wall clock. */
