@@ -29,6 +29,11 @@ struct slsr_delivery {
     struct slsr_stop *wake; /* ends the run as stop does: an operator's order; NULL: none */
     /* Frames to pass over, as if taken (held, skipped); unchanged meanwhile. NULL: none. */
     const struct slsr_spans *pass;
+    /* Told, in place of the spool's books, that the target can never take a frame, perhaps more
+     * than once after a break; reason and evidence as for slsr_spool_dead_add. Not 0 ends the run
+     * with it. Same thread. NULL: the books. */
+    int (*set_aside)(void *ctx, uint64_t seq, const char *reason, const char *evidence,
+                     struct slsr_err *err);
 };
 
 /* 0: everything in [from, to) has been taken. SLSR_ESTOPPED: stop fired; the last report says how

@@ -199,7 +199,9 @@ static void look(struct run *r, int64_t now_ms)
 static int set_aside(struct run *r, uint64_t seq, const char *reason, const char *evidence,
                      struct slsr_err *err)
 {
-    int rc = slsr_spool_dead_add(r->d->spool, r->state.name, seq, reason, evidence, err);
+    int rc = r->d->set_aside != NULL
+                 ? r->d->set_aside(r->d->ctx, seq, reason, evidence, err)
+                 : slsr_spool_dead_add(r->d->spool, r->state.name, seq, reason, evidence, err);
 
     if (rc != 0)
         return rc;

@@ -153,7 +153,8 @@ static void prepare(struct lanes *all, int number)
     lane->delivery.want = mine;
     lane->delivery.report = report;
     lane->delivery.ctx = lane;
-    lane->delivery.pass = NULL; /* `mine` sees to it */
+    lane->delivery.set_aside = NULL; /* the context is ours: the books it is */
+    lane->delivery.pass = NULL;      /* `mine` sees to it */
     lane->delivery.first_server = number;
     lane->delivery.wake = &all->halt;
     lane->state.acked = d->from;

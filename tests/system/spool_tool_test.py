@@ -460,6 +460,40 @@ def test_datagrams(rig):
     check("replay: 1 frame (seq 5..5)" in done.stderr and "port 514)" in done.stderr, done.stderr)
 
 
+def test_too_long(rig):
+    """What no datagram holds is never counted as taken, and holds up nothing: nor on a read-only disk."""
+    rows = [json.loads(line) for line in rig.spool("export", "--seq", "2..7").stdout.splitlines()]
+    rows[2]["frame"] += "x" * 70000
+    with open(rig.path("long.jsonl"), "w", encoding="ascii") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    rig.run("sls-spool", "-D", rig.path("long"), "import", rig.path("long.jsonl"))
+    read_only = ["sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"',
+                 rig.path("long")]
+    apart = ["unshare", "--mount", *read_only]
+    can = subprocess.run([*apart, "true"], capture_output=True, check=False).returncode == 0
+    for before in ([], apart) if can else ([],):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(30 * harness.SLOW)
+            done = subprocess.run(
+                [*before, rig.tool("sls-spool"), "-D", rig.path("long"), "-o", "json", "replay", "--to",
+                 f"udp://127.0.0.1:{receiver.getsockname()[1]}", "--yes"],
+                capture_output=True, text=True, timeout=60 * harness.SLOW, check=False)
+            check(done.returncode == 2, f"one frame of six is too long: {done}")
+            got = [receiver.recv(65536).decode() for _ in range(5)]
+            check(got == [row["frame"] for row in rows[:2] + rows[3:]], f"the others: {got}")
+        told = json.loads(done.stdout)
+        check(told["taken"] == 5 and told["complete"] is False, f"told: {told}")
+        check("frames taken" not in done.stderr and "1 of 6 frames cannot be taken" in done.stderr and
+              "seq 3\n" in done.stderr, f"said: {done.stderr}")
+        check((told["job"] is None) == bool(before), f"a job in a spool that is only read: {told}")
+    job = json.loads(rig.run("sls-spool", "-D", rig.path("long"), "-o", "json", "replay",
+                             "--list").stdout)[0]
+    check(job["state"] == "done" and job["done"] == 5 and job["frames"] == 6, f"the job: {job}")
+    if not can:
+        print("a read-only disk needs the right to mount: not tried")
+
+
 def test_stopped_replay(rig):
     """INT in the middle: the summary names a sequence; replay from there completes the rest."""
     receiver = Receiver()

@@ -12,6 +12,7 @@
 
 #include "common/json.h"
 #include "common/text.h"
+#include "aside.h"
 #include "audit.h"
 #include "job.h"
 #include "slsrelay/deliver.h"
@@ -45,6 +46,7 @@ struct replay {
     /* the job; id 0: the spool cannot be written, there is none */
     struct slsr_job job;
     bool resumed;
+    struct aside aside;            /* what the target can never take */
     const struct slsr_spans *only; /* audit: these and nothing else; NULL: what is selected */
     uint64_t before;               /* frames taken in earlier runs */
     int64_t stored_ns;
@@ -163,6 +165,7 @@ static void mark_passed(struct replay *replay)
     replay->passed[replay->passed_count++].offered = replay->offered;
 }
 
+/* Of those settled, the ones set aside among them. */
 static uint64_t settled_frames(const struct replay *replay)
 {
     uint64_t frames = 0;
@@ -177,6 +180,22 @@ static uint64_t settled_frames(const struct replay *replay)
     return frames;
 }
 
+static uint64_t taken_frames(const struct replay *replay)
+{
+    const uint64_t settled = settled_frames(replay), aside = aside_frames(&replay->aside);
+
+    return settled > aside ? settled - aside : 0;
+}
+
+static int set_aside(void *ctx, uint64_t seq, const char *reason, const char *evidence,
+                     struct slsr_err *err)
+{
+    struct replay *replay = ctx;
+
+    return aside_add(&replay->aside, replay->tool->spool, replay->target->name, seq, reason,
+                     evidence, err);
+}
+
 /* Into the spool, at most twice a second unless `final`. A failure costs only the resumption. */
 static void store_job(struct replay *replay, enum slsr_job_state state, bool final)
 {
@@ -188,7 +207,7 @@ static void store_job(struct replay *replay, enum slsr_job_state state, bool fin
     replay->stored_ns = now;
     replay->job.state = state;
     replay->job.cursor = replay->settled;
-    replay->job.done = replay->before + settled_frames(replay);
+    replay->job.done = replay->before + taken_frames(replay);
     snprintf(replay->job.error, sizeof(replay->job.error), "%.199s", replay->error);
     if (slsr_job_update(replay->tool->spool, &replay->job, &err) != 0 && final)
         fprintf(stderr, "sls-spool: %s; the job's state is not stored\n", err.text);
@@ -318,6 +337,7 @@ static int summary(struct replay *replay, int rc, const struct slsr_err *err)
 
     if (replay->terminal)
         fputs("\r\x1b[K", stderr);
+    aside_say(&replay->aside, replay->frames);
     if (replay->sel.pattern_failed) {
         fputs("sls-spool: replay not complete, ", stderr);
         print_resume(replay);
@@ -333,6 +353,8 @@ static int summary(struct replay *replay, int rc, const struct slsr_err *err)
                 replay->frames - replay->offered, replay->frames);
         return EXIT_DAMAGED;
     }
+    if (rc == 0 && aside_frames(&replay->aside) > 0)
+        return EXIT_DAMAGED; /* to go on would not help */
     if (rc == 0) {
         cli_text_duration(took, (tool_now_ns() - replay->began_ns) / 1000000000);
         fprintf(stderr, "replay: all %" PRIu64 " frame%s taken, in %s\n", replay->frames,
@@ -355,6 +377,7 @@ static int send_all(struct replay *replay)
                                      .to = replay->last + 1,
                                      .want = want,
                                      .report = report,
+                                     .set_aside = set_aside,
                                      .ctx = replay,
                                      .give_up_ms = tool->timeout_ms,
                                      .drain_ms = DRAIN_MS,
@@ -483,7 +506,7 @@ static void tell_json(const struct replay *replay, int code)
     printf(",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"from_seq\":%" PRIu64
            ",\"to_seq\":%" PRIu64 ",\"taken\":%" PRIu64 ",\"next_seq\":%" PRIu64
            ",\"complete\":%s}\n",
-           replay->frames, replay->bytes, replay->first, replay->last, settled_frames(replay), next,
+           replay->frames, replay->bytes, replay->first, replay->last, taken_frames(replay), next,
            code == 0 && !dry ? "true" : "false");
 }
 
@@ -521,6 +544,7 @@ static int replay_run(struct replay *replay)
     if (tool->output != OUT_TEXT && replay->only == NULL && replay->frames > 0)
         tell_json(replay, code);
     select_fini(&replay->sel);
+    aside_free(&replay->aside);
     slsr_target_free(&own);
     return code;
 }
