@@ -65,6 +65,9 @@ struct watch {
 void watch_room(const struct watch *watch, const struct slsr_status *status, struct room *out);
 /* Frames and bytes that the slowest target has not taken. */
 void watch_behind(const struct slsr_status *status, uint64_t *frames, uint64_t *bytes);
+/* Is TERM to wait for this target, of a spool that ends before next? Not for one that takes
+ * nothing: down, stalled, stopped, or paused by an operator. */
+bool watch_drains(const struct slsr_target_state *state, uint64_t next);
 /* One sample into the history. */
 void watch_sample(const struct watch *watch);
 /* Are all watched threads getting on? Otherwise a sentence. */

@@ -222,7 +222,7 @@ static bool wait_signal(struct relay *relay, int ms)
     return false;
 }
 
-/* Has every target that is up taken everything? One that is down is not waited for. */
+/* Has every target that takes anything taken everything? */
 static bool drained(struct relay *relay)
 {
     struct slsr_target_state *states;
@@ -235,8 +235,7 @@ static bool drained(struct relay *relay)
         slsr_spool_targets(relay->spool, &states, &count, NULL) != 0)
         return true;
     for (size_t i = 0; i < count; i++)
-        if (states[i].acked < next && states[i].phase != SLSR_PHASE_BACKOFF &&
-            states[i].phase != SLSR_PHASE_STALLED && states[i].phase != SLSR_PHASE_STOPPED)
+        if (watch_drains(&states[i], next))
             all = false;
     free(states);
     return all;

@@ -17,6 +17,14 @@ void watch_behind(const struct slsr_status *status, uint64_t *frames, uint64_t *
     }
 }
 
+bool watch_drains(const struct slsr_target_state *state, uint64_t next)
+{
+    if (state->acked >= next)
+        return false;
+    return state->phase == SLSR_PHASE_UP || state->phase == SLSR_PHASE_IDLE ||
+           state->phase == SLSR_PHASE_CONNECTING;
+}
+
 void watch_room(const struct watch *watch, const struct slsr_status *status, struct room *out)
 {
     const struct slsr_spool_config *config = &watch->config->spool;
