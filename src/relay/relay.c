@@ -295,7 +295,9 @@ static void wind_down(struct relay *relay)
         for (size_t i = 0; i < relay->consumer_count; i++)
             consume_join(relay->consumers[i]);
     }
-    while (!slsr_stop_requested(&relay->abort) && clock_mono_ms() < until && !drained(relay))
+    /* after half a start nobody sends, whatever the states say that a relay before us left */
+    while (relay->sender_count > 0 && !slsr_stop_requested(&relay->abort) &&
+           clock_mono_ms() < until && !drained(relay))
         if (end_or_tick(relay))
             abort_all(relay);
     stop_senders(relay);
