@@ -23,6 +23,7 @@
 #include "base/fault.h"
 
 enum { FAILURES_MAX = 3 };
+enum { SHORT_BYTES = 256 * 1024 }; /* of the trees' pages, beside a group's bytes */
 /* Blocks are taken this much ahead: fewer extents, a fifth less CPU in the commit. In a small
  * segment one part of AHEAD_PART. */
 enum { AHEAD_BYTES = 32 * 1024 * 1024, AHEAD_PART = 16 };
@@ -320,6 +321,17 @@ static bool has_room(const struct slsr_spool *spool, size_t bytes)
            (uint64_t)vfs.f_bavail * vfs.f_frsize > 2 * (uint64_t)bytes + 4 * AHEAD_BYTES;
 }
 
+/* A short write is EIO to LMDB; where the disk has no room for the rest, that is what it was. */
+static int true_cause(const struct slsr_spool *spool, int rc, size_t bytes)
+{
+    struct statvfs vfs;
+
+    return rc == EIO && statvfs(spool->config.path, &vfs) == 0 &&
+                   (uint64_t)vfs.f_bavail * vfs.f_frsize < (uint64_t)bytes + SHORT_BYTES
+               ? ENOSPC
+               : rc;
+}
+
 /* The commit that breaks the meta page says EIO like any other; only what follows is refused. */
 static bool gave_up(const struct segment *seg)
 {
@@ -406,6 +418,7 @@ int commit_write(struct slsr_spool *spool, struct group *group, struct slsr_err 
         return rc;
     rc = commit_somewhere(spool, &seg, group, &seq, &bytes, now);
     if (rc != 0) {
+        rc = true_cause(spool, rc, group->bytes);
         const int code = env_fail(err, rc, "cannot append %llu frames to spool %s",
                                   (unsigned long long)group->frames, spool->config.path);
 

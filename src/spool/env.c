@@ -1,7 +1,8 @@
 /* Opening LMDB environments and translating its errors.
  *
- * A commit on a full disk comes back as ENOSPC or as EIO (LMDB turns a short write into EIO); in
- * both cases the transaction is gone and the environment is fine, so both are RETRY. */
+ * A commit on a full disk comes back as ENOSPC or as EIO (LMDB turns a short write into EIO; the
+ * writer looks which it was, commit.c); in both cases the transaction is gone and the environment
+ * is fine, so both are RETRY. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
